@@ -4,7 +4,7 @@
 CREATE TABLE {schema}.tenant (
     one                boolean PRIMARY KEY DEFAULT true CHECK (one),
     tenant_id          uuid NOT NULL,
-    reporting_currency text NOT NULL CHECK (reporting_currency ~ '^[A-Z]{{3}}$'),
+    reporting_currency text NOT NULL CHECK (length(reporting_currency) = 3),
     time_zone          text NOT NULL,
     wrapped_hash_key   bytea NOT NULL,  -- keys the hashes of claims and requests; wrapped by the key-encryption key
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp()
