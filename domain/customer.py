@@ -27,12 +27,15 @@ An organisation's name and VAT id are not personal. Customer numbers and identif
 must not be made of names or addresses.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import NewType, TypeAlias
 from uuid import UUID
 
+from domain.errors import NotFound, Refusal
 from domain.values import (
     ContactId,
     ContactText,
@@ -141,14 +144,6 @@ class Classification:
     industry: str | None = None
     size: CompanySize | None = None
     group: str | None = None
-
-
-@immutable
-class Participants:
-    """Who took part in an interaction: contact persons of the customer, and staff."""
-
-    contacts: tuple[ContactId, ...] = ()
-    staff: tuple[StaffId, ...] = ()
 
 
 @immutable
@@ -270,13 +265,17 @@ class CustomerClassified:
 
 @immutable
 class InteractionRecorded:
-    """Somebody talked with the customer; `occurred_at` of the envelope says when."""
+    """Somebody talked with the customer; `occurred_at` of the envelope says when.
+
+    Taking part were `contacts`, contact persons of the customer, and `staff`.
+    """
 
     interaction_id: InteractionId
     channel: Channel
     direction: Direction
     summary: FreeText
-    participants: Participants = Participants()
+    contacts: tuple[ContactId, ...] = ()
+    staff: tuple[StaffId, ...] = ()
     next_step: FreeText | None = None
     effort_minutes: int | None = None
     product_id: ProductId | None = None
@@ -326,3 +325,302 @@ CustomerEvent: TypeAlias = (
     | CustomerReactivated
     | MasterDataConfirmed
 )
+
+
+class CustomerNotFound(NotFound):
+    """There is no customer of this id, number or identifier."""
+
+
+class CustomerNumberIsTaken(Refusal):
+    """No two customers have the same customer number."""
+
+
+class ExternalIdentifierIsTaken(Refusal):
+    """No two customers have the same identifier of one source."""
+
+
+class VatIdIsTaken(Refusal):
+    """No two customers have the same VAT id, unless the command says that they may share it."""
+
+
+class SourceIsReserved(Refusal):
+    """The source `number` is reserved for our own numbers."""
+
+
+class CustomerIsBlocked(Refusal):
+    """A blocked customer takes on nothing new: no invoice, no payment terms, no higher credit limit."""
+
+
+class CustomerIsInactive(Refusal):
+    """A deactivated customer is at rest: nothing is changed or invoiced until it is reactivated."""
+
+
+class ContactPersonNotFound(NotFound):
+    """The customer has no contact person of this id."""
+
+
+class ContactPersonIsInactive(Refusal):
+    """A contact person who has left is not changed any more."""
+
+
+class DueDaysAreNegative(Refusal):
+    """An invoice falls due zero or more days after its due basis."""
+
+
+class DiscountDaysAreOutOfRange(Refusal):
+    """The days of a discount are not negative and end no later than the due days."""
+
+
+class DiscountIsOutOfRange(Refusal):
+    """A discount is at least 0 % and less than 100 %."""
+
+
+class CreditLimitIsNegative(Refusal):
+    """A credit limit is not negative."""
+
+
+class CreditLimitIsInAnotherCurrency(Refusal):
+    """A credit limit is in the customer's currency."""
+
+
+RESERVED_SOURCE = "number"
+"""The source under which our own numbers are found: `number:C-1001`."""
+
+_FILLING = str.maketrans("", "", " .-/")
+
+
+def normalised_vat_id(vat_id: str) -> str:
+    """One spelling for each VAT id: capital letters, without what people put in between for reading."""
+    return vat_id.translate(_FILLING).upper()
+
+
+@immutable
+class Customer:
+    """What the rules ask about a customer."""
+
+    kind: CustomerKind
+    currency: str
+    blocked: bool = False
+    active: bool = True
+    contacts: frozenset[ContactId] = frozenset()
+    active_contacts: frozenset[ContactId] = frozenset()
+    external_identifiers: frozenset[ExternalIdentifier] = frozenset()
+    payment_terms: Mapping[date, PaymentTerms] = field(default_factory=dict)
+    owners: Mapping[Department, Mapping[date, StaffId]] = field(default_factory=dict)
+    credit_limit: Money | None = None
+    classification: Classification = Classification()
+
+    def as_imported(self) -> "Customer":
+        """This customer for decisions of an importer: neither block nor deactivation refuse what already happened."""
+        return replace(self, blocked=False, active=True)
+
+    def must_accept_postings(self) -> None:
+        """Refuse unless invoices may be posted to this customer; credit notes and cancellations need not ask."""
+        self._must_be_active()
+        self._must_not_be_blocked()
+
+    def change_legal_name(self, name: str, valid_from: date) -> tuple[LegalNameChanged, ...]:
+        """Call the customer by another name from a day on."""
+        self._must_be_active()
+        if self.kind is CustomerKind.PERSON:
+            return (LegalNameChanged(valid_from=valid_from, name=name),)
+        return (LegalNameChanged(valid_from=valid_from, legal_name=name),)
+
+    def change_address(self, address: AddressChanged) -> tuple[AddressChanged, ...]:
+        """Take over the address of one kind from a day on."""
+        self._must_be_active()
+        return (address,)
+
+    def add_contact_person(self, contact: ContactPersonAdded) -> tuple[ContactPersonAdded, ...]:
+        """Take over somebody new who speaks for the customer."""
+        self._must_be_active()
+        return (contact,)
+
+    def change_contact_person(self, contact: ContactPersonChanged) -> tuple[ContactPersonChanged, ...]:
+        """Replace what is known about a contact person who has not left."""
+        self._must_be_active()
+        self._must_know((contact.contact_id,), "/contact_id")
+        if contact.contact_id not in self.active_contacts:
+            raise ContactPersonIsInactive(pointer="/contact_id")
+        return (contact,)
+
+    def deactivate_contact_person(self, contact_id: ContactId) -> tuple[ContactPersonDeactivated, ...]:
+        """Note that a contact person has left; also of a deactivated customer, because people leave it all the same."""
+        self._must_know((contact_id,), "/contact_id")
+        return (ContactPersonDeactivated(contact_id=contact_id),) if contact_id in self.active_contacts else ()
+
+    def attach_external_identifier(self, identifier: ExternalIdentifier) -> tuple[ExternalIdentifierAttached, ...]:
+        """Note what another system calls the customer. A source may know one customer by several identifiers."""
+        _must_not_be_reserved(identifier, "/identifier/source")
+        if identifier in self.external_identifiers:
+            return ()
+        return (ExternalIdentifierAttached(identifier=identifier),)
+
+    def agree_payment_terms(self, terms: PaymentTerms, valid_from: date) -> tuple[PaymentTermsAgreed, ...]:
+        """Agree payment terms from a day on; the discount is in per cent."""
+        self._must_be_active()
+        self._must_not_be_blocked()
+        if terms.due_days < 0:
+            raise DueDaysAreNegative(pointer="/due_days")
+        if not 0 <= terms.discount_days <= terms.due_days:
+            raise DiscountDaysAreOutOfRange(pointer="/discount_days", due_days=terms.due_days)
+        if not 0 <= terms.discount_percent < 100:  # noqa: PLR2004 - per cent
+            raise DiscountIsOutOfRange(pointer="/discount_percent")
+        if self.payment_terms.get(valid_from) == terms:
+            return ()
+        return (PaymentTermsAgreed(terms=terms, valid_from=valid_from),)
+
+    def change_credit_limit(self, limit: Money | None) -> tuple[CreditLimitChanged, ...]:
+        """Set what the customer may owe at most, or no limit at all."""
+        self._must_be_active()
+        if limit is not None and limit.currency != self.currency:
+            raise CreditLimitIsInAnotherCurrency(pointer="/limit/currency", currency=self.currency)
+        if limit is not None and limit.amount < 0:
+            raise CreditLimitIsNegative(pointer="/limit/amount")
+        if self._would_rise_to(limit):
+            self._must_not_be_blocked()
+        return (CreditLimitChanged(limit=limit),) if limit != self.credit_limit else ()
+
+    def assign_owner(self, department: Department, staff_id: StaffId, valid_from: date) -> tuple[OwnerAssigned, ...]:
+        """Let somebody answer for the customer in a department from a day on."""
+        self._must_be_active()
+        if self.owners.get(department, {}).get(valid_from) == staff_id:
+            return ()
+        return (OwnerAssigned(department=department, staff_id=staff_id, valid_from=valid_from),)
+
+    def classify(self, classification: Classification) -> tuple[CustomerClassified, ...]:
+        """Say where the customer belongs."""
+        self._must_be_active()
+        return (CustomerClassified(classification=classification),) if classification != self.classification else ()
+
+    def record_interaction(self, interaction: InteractionRecorded) -> tuple[InteractionRecorded, ...]:
+        """Note a talk, whenever it was and whatever the customer's standing; who took part may have left since."""
+        self._must_know(interaction.contacts, "/contacts/{index}")
+        return (interaction,)
+
+    def block(self) -> tuple[CustomerBlocked, ...]:
+        """Take on nothing new for this customer."""
+        return () if self.blocked else (CustomerBlocked(),)
+
+    def unblock(self) -> tuple[CustomerUnblocked, ...]:
+        """Lift the block."""
+        return (CustomerUnblocked(),) if self.blocked else ()
+
+    def deactivate(self) -> tuple[CustomerDeactivated, ...]:
+        """Put the customer at rest."""
+        return (CustomerDeactivated(),) if self.active else ()
+
+    def reactivate(self) -> tuple[CustomerReactivated, ...]:
+        """End the rest; a block stays."""
+        return () if self.active else (CustomerReactivated(),)
+
+    def confirm_master_data(self) -> tuple[MasterDataConfirmed, ...]:
+        """Note that the master data have been checked and are right."""
+        self._must_be_active()
+        return (MasterDataConfirmed(),)
+
+    def _must_be_active(self) -> None:
+        if not self.active:
+            raise CustomerIsInactive
+
+    def _must_not_be_blocked(self) -> None:
+        if self.blocked:
+            raise CustomerIsBlocked
+
+    def _must_know(self, contacts: Iterable[ContactId], pointer: str) -> None:
+        for index, contact_id in enumerate(contacts):
+            if contact_id not in self.contacts:
+                raise ContactPersonNotFound(pointer=pointer.format(index=index))
+
+    def _would_rise_to(self, limit: Money | None) -> bool:
+        if self.credit_limit is None:
+            return False
+        return limit is None or limit.amount > self.credit_limit.amount
+
+
+def _must_not_be_reserved(identifier: ExternalIdentifier, pointer: str) -> None:
+    if identifier.source == RESERVED_SOURCE:
+        raise SourceIsReserved(pointer=pointer)
+
+
+def register(  # noqa: PLR0913 - one argument for each thing that is known about a new customer
+    *,
+    customer_number: str,
+    kind: CustomerKind,
+    name: str,
+    relationship: Relationship,
+    language: str,
+    currency: str,
+    country: str,
+    vat_id: str | None = None,
+    shares_vat_id: bool = False,
+    legal_form: str | None = None,
+    delivery_terms: str | None = None,
+    price_group: str | None = None,
+    external_identifiers: tuple[ExternalIdentifier, ...] = (),
+) -> tuple[CustomerRegistered]:
+    """Begin a customer; the name and the VAT id of a person are kept as personal data.
+
+    Claims make the customer number, the VAT id and the identifiers unique: that no other customer has them cannot be
+    seen from one stream.
+    """
+    for index, identifier in enumerate(external_identifiers):
+        _must_not_be_reserved(identifier, f"/external_identifiers/{index}/source")
+    is_person = kind is CustomerKind.PERSON
+    normalised = None if vat_id is None else normalised_vat_id(vat_id)
+    return (
+        CustomerRegistered(
+            customer_number=customer_number,
+            kind=kind,
+            relationship=relationship,
+            language=language,
+            currency=currency,
+            country=country,
+            legal_name=None if is_person else name,
+            name=name if is_person else None,
+            vat_id=None if is_person else normalised,
+            personal_vat_id=normalised if is_person else None,
+            shares_vat_id=shares_vat_id,
+            legal_form=legal_form,
+            delivery_terms=delivery_terms,
+            price_group=price_group,
+            external_identifiers=tuple(dict.fromkeys(external_identifiers)),
+        ),
+    )
+
+
+def evolve(state: Customer | None, event: CustomerEvent) -> Customer:
+    """The customer after an event; what no rule asks about leaves it as it was."""
+    if isinstance(event, CustomerRegistered):
+        known = frozenset(event.external_identifiers)
+        return Customer(kind=event.kind, currency=event.currency, external_identifiers=known)
+    if state is None:
+        msg = "the stream of a customer begins with its registration"
+        raise ValueError(msg)
+    match event:
+        case ContactPersonAdded(contact_id=added):
+            contacts, active = state.contacts | {added}, state.active_contacts | {added}
+            return replace(state, contacts=contacts, active_contacts=active)
+        case ContactPersonDeactivated(contact_id=left):
+            return replace(state, active_contacts=state.active_contacts - {left})
+        case ExternalIdentifierAttached(identifier=identifier):
+            return replace(state, external_identifiers=state.external_identifiers | {identifier})
+        case PaymentTermsAgreed(terms=terms, valid_from=day):
+            return replace(state, payment_terms={**state.payment_terms, day: terms})
+        case CreditLimitChanged(limit=limit):
+            return replace(state, credit_limit=limit)
+        case OwnerAssigned(department=department, staff_id=staff_id, valid_from=day):
+            owners = {**state.owners.get(department, {}), day: staff_id}
+            return replace(state, owners={**state.owners, department: owners})
+        case CustomerClassified(classification=classification):
+            return replace(state, classification=classification)
+        case CustomerBlocked():
+            return replace(state, blocked=True)
+        case CustomerUnblocked():
+            return replace(state, blocked=False)
+        case CustomerDeactivated():
+            return replace(state, active=False)
+        case CustomerReactivated():
+            return replace(state, active=True)
+        case _:
+            return state
