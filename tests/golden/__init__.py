@@ -1,0 +1,1 @@
+"""What was once stored, kept for ever: one file for each event and schema version."""
