@@ -1,0 +1,1 @@
+"""Tests through HTTP and the command line."""

@@ -1,0 +1,1 @@
+"""Tests of the rules: events in, decision, events or a refusal out."""
