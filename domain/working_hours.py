@@ -1,0 +1,88 @@
+"""Working hours: when people of one place work, as they would write it on the door.
+
+**Rules**
+* Every weekday has any number of intervals, also none. A day ends at 24:00.
+* A dated shift replaces the weekly hours of its date; a shift without intervals closes the date.
+* A break and a holiday take working time away, from weekly hours and from shifts alike.
+* Everything is local time of one IANA zone, written as `09:00` or `09:00:30`.
+"""
+
+import re
+from datetime import date
+
+from domain.values import immutable
+
+TIME_ZONE_LENGTH_MAX = 64
+"""The longest name in the IANA database has 32 letters."""
+_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
+_MIDNIGHT = re.compile(r"24:00(:00)?")
+
+
+def check_time_zone(name: str) -> None:
+    """Refuse what is not an IANA zone in shape; whether the zone exists is a rule of the aggregates."""
+    if len(name) > TIME_ZONE_LENGTH_MAX or not _TIME_ZONE.fullmatch(name):
+        msg = "a time zone is an IANA name such as Europe/Berlin"
+        raise ValueError(msg)
+
+
+def second_of_day(time: str) -> int:
+    """Seconds from local midnight, as on a day of 24 hours: 34,200 for `09:30`, 86,400 for `24:00`."""
+    hours, minutes, seconds = (time + ":00").split(":")[:3]
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+
+
+@immutable
+class Interval:
+    """Local time of one day from `opens` until `closes`, which is not part of it; the day ends at 24:00."""
+
+    opens: str
+    closes: str
+
+    def __post_init__(self) -> None:
+        if not _TIME.fullmatch(self.opens) or not (_TIME.fullmatch(self.closes) or _MIDNIGHT.fullmatch(self.closes)):
+            msg = "local times are written as 09:00 or 09:00:30; only a closing time may be 24:00"
+            raise ValueError(msg)
+        if second_of_day(self.opens) >= second_of_day(self.closes):
+            msg = "an interval opens before it closes; one over midnight is two, until 24:00 and from 00:00"
+            raise ValueError(msg)
+
+
+@immutable
+class Week:
+    """Intervals for each weekday; they may overlap and stand in any order."""
+
+    monday: tuple[Interval, ...] = ()
+    tuesday: tuple[Interval, ...] = ()
+    wednesday: tuple[Interval, ...] = ()
+    thursday: tuple[Interval, ...] = ()
+    friday: tuple[Interval, ...] = ()
+    saturday: tuple[Interval, ...] = ()
+    sunday: tuple[Interval, ...] = ()
+
+    def days(self) -> tuple[tuple[Interval, ...], ...]:
+        """Monday first, as in `date.weekday()`."""
+        return (self.monday, self.tuesday, self.wednesday, self.thursday, self.friday, self.saturday, self.sunday)
+
+
+@immutable
+class DatedIntervals:
+    """Intervals of one local date."""
+
+    on: date
+    intervals: tuple[Interval, ...] = ()
+
+
+@immutable
+class WorkingHours:
+    """One complete set of working hours; `weekly_breaks` are taken every week, `breaks` on their dates."""
+
+    time_zone: str
+    weekly: Week = Week()
+    shifts: tuple[DatedIntervals, ...] = ()
+    weekly_breaks: Week = Week()
+    breaks: tuple[DatedIntervals, ...] = ()
+    holidays: tuple[date, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_time_zone(self.time_zone)
