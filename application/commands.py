@@ -63,6 +63,9 @@ class CommandDefinition:
 _COMMANDS: dict[str, CommandDefinition] = {}
 COMMANDS: Mapping[str, CommandDefinition] = _COMMANDS
 """Every command by name, in the order of definition."""
+_AGGREGATES: dict[str, Aggregate[Any]] = {}
+AGGREGATES: Mapping[str, Aggregate[Any]] = _AGGREGATES
+"""Every aggregate that has commands, by name."""
 
 
 def handles(
@@ -80,6 +83,7 @@ def handles(
         if name in _COMMANDS:
             msg = f"two handlers are called {name}"
             raise ValueError(msg)
+        _AGGREGATES[aggregate.name] = aggregate
         _COMMANDS[name] = CommandDefinition(name, command, aggregate, handler, creates, refusals, roles)
         return handler
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from application.aggregates import Aggregate, Claim
+from application.aggregates import Claim
 from application.unit_of_work import Metadata
 from domain.errors import Refusal
 
@@ -86,10 +86,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The whole batch is stored: event i of the batch, counted over its decisions, is at `first_position + i`."""
+    """The whole batch is stored: the recorded events of each decision, in the order of the batch."""
 
-    first_position: int
-    recorded_at: datetime
+    events: tuple[tuple[RecordedEvent, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class Conflicts:
     stale: frozenset[UUID] = frozenset()
     """Streams that are not at the version which the decisions saw."""
     taken: frozenset[Claim] = frozenset()
-    """Claims that another stream holds."""
+    """Claims that are held already."""
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     """Decisions, by their place in the batch, that cannot be stored at all: an erased subject, an oversized event."""
 
@@ -136,7 +135,7 @@ class EventLog(Protocol):
         """Keyed hash of a request: equal requests have equal digests, and no dictionary finds what was sent."""
         ...
 
-    async def load(self, streams: Iterable[tuple[Aggregate[Any], UUID]]) -> Mapping[UUID, Stream]:
+    async def load(self, streams: Iterable[UUID]) -> Mapping[UUID, Stream]:
         """Fold these streams from the log, from their snapshots where there are any."""
         ...
 
@@ -154,6 +153,10 @@ class EventLog(Protocol):
 
     async def events(self, first_position: int, last_position: int) -> Sequence[RecordedEvent]:
         """The events at these positions, both included."""
+        ...
+
+    def preview(self, decision: Decision) -> tuple[RecordedEvent, ...]:
+        """The events of a decision as they would be recorded, at position 0 and without a body."""
         ...
 
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:

@@ -78,6 +78,7 @@ CREATE INDEX text_keys_subject ON {schema}.text_keys (subject_id);
 
 CREATE TABLE {schema}.snapshots (
     stream_id     uuid PRIMARY KEY,
+    aggregate     text NOT NULL,
     version       integer NOT NULL,
     state_version integer NOT NULL,
     state         bytea NOT NULL
@@ -214,10 +215,10 @@ BEGIN
 END $$;
 
 -- A snapshot only saves time: the state at a version, for one version of the state's shape.
-CREATE FUNCTION {schema}.keep_snapshot(p_stream uuid, p_version int, p_state_version int, p_state bytea) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_temp
+CREATE FUNCTION {schema}.keep_snapshot(p_stream uuid, p_aggregate text, p_version int, p_state_version int, p_state bytea)
+RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-    INSERT INTO snapshots VALUES (p_stream, p_version, p_state_version, p_state)
+    INSERT INTO snapshots VALUES (p_stream, p_aggregate, p_version, p_state_version, p_state)
     ON CONFLICT (stream_id) DO UPDATE
        SET version = excluded.version, state_version = excluded.state_version, state = excluded.state
      WHERE (snapshots.state_version, snapshots.version) < (excluded.state_version, excluded.version)
@@ -256,7 +257,7 @@ DECLARE
     changed_texts bigint;
 BEGIN
     PERFORM 1 FROM log_head FOR UPDATE;
-    UPDATE subject_keys k SET wrapped = u.new, revision = k.revision
+    UPDATE subject_keys k SET wrapped = u.new
       FROM unnest(p_subject, p_subject_old, p_subject_new) AS u(id, old, new)
      WHERE k.subject_id = u.id AND k.wrapped = u.old;
     GET DIAGNOSTICS changed = ROW_COUNT;

@@ -1,0 +1,171 @@
+"""Keys of personal data: how they are made, wrapped, kept apart from the database and used.
+
+A *subject key* belongs to a person, a *text key* to one free text. Both are stored wrapped by the *key-encryption key*,
+which lives in a file outside the database. A value is encrypted under a field key derived for its one place in the
+log, and bound to that place, so that no ciphertext can be moved and one field can be disclosed alone.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_CHECK_BYTES = 8
+_FINGERPRINT_BYTES = 8
+
+
+class KeyEncryptionKeyMissing(RuntimeError):  # noqa: N818 - it names what is the matter
+    """Wrapped keys exist, but the key-encryption key that opens them is missing or another one: bring it back."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((self.__doc__ or "").split()))
+
+
+class WrongKey(ValueError):  # noqa: N818 - it names what is the matter
+    """A personal value does not open with the key that it names."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((self.__doc__ or "").split()))
+
+
+def new_key() -> bytes:
+    """A random 256-bit key."""
+    return os.urandom(KEY_BYTES)
+
+
+class KeyEncryptionKeys:
+    """The key-encryption keys in force: the first wraps, all of them unwrap (while a rotation is under way)."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = {hashlib.sha256(b"rapport-kek" + key).digest()[:_FINGERPRINT_BYTES]: key for key in keys}
+        self._current = next(iter(self._keys))
+
+    def wrap(self, key: bytes, owner: bytes) -> bytes:
+        """The key, encrypted and bound to the id of its owner: fingerprint, nonce, ciphertext."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._current + nonce + AESGCM(self._keys[self._current]).encrypt(nonce, key, owner)
+
+    def unwrap(self, wrapped: bytes, owner: bytes) -> bytes:
+        """The key that `wrap` was given. Raises `KeyEncryptionKeyMissing`."""
+        fingerprint, rest = wrapped[:_FINGERPRINT_BYTES], wrapped[_FINGERPRINT_BYTES:]
+        key_encryption_key = self._keys.get(fingerprint)
+        if key_encryption_key is None:
+            raise KeyEncryptionKeyMissing
+        try:
+            return AESGCM(key_encryption_key).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], owner)
+        except InvalidTag as error:
+            raise KeyEncryptionKeyMissing from error
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """Whether this was wrapped by the first of the keys."""
+        return wrapped[:_FINGERPRINT_BYTES] == self._current
+
+
+class KeyFile:
+    """The file `<data>/keys/key-encryption-keys`: one key a line in base64, newest first, for its owner's eyes only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "key-encryption-keys"
+
+    def exists(self) -> bool:
+        """Whether a key was made before."""
+        return self.path.exists()
+
+    def load(self) -> KeyEncryptionKeys:
+        """The keys. Raises `KeyEncryptionKeyMissing`."""
+        return KeyEncryptionKeys(self._read())
+
+    def create(self) -> KeyEncryptionKeys:
+        """Make the first key; there must be none yet."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write([new_key()])
+        return self.load()
+
+    def rotate(self) -> KeyEncryptionKeys:
+        """Put a new key in front. The old ones still unwrap, until `retire` is called."""
+        self._write([new_key(), *self._read()])
+        return self.load()
+
+    def retire(self) -> KeyEncryptionKeys:
+        """Forget all keys but the newest; everything must have been wrapped anew before."""
+        self._write(self._read()[:1])
+        return self.load()
+
+    def _read(self) -> list[bytes]:
+        try:
+            lines = self.path.read_text(encoding="ascii").split()
+        except FileNotFoundError as error:
+            raise KeyEncryptionKeyMissing from error
+        keys = [base64.b64decode(line, validate=True) for line in lines]
+        if not keys or any(len(key) != KEY_BYTES for key in keys):
+            raise KeyEncryptionKeyMissing
+        return keys
+
+    def _write(self, keys: Sequence[bytes]) -> None:
+        temporary = self.path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("".join(base64.b64encode(key).decode("ascii") + "\n" for key in keys))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The one place in the log that a personal value belongs to."""
+
+    tenant: UUID
+    stream: UUID
+    version: int
+    field: str
+    """Path of the field in the stored body: `name`, `participants.0.name`."""
+
+    def binding(self) -> bytes:
+        """What the field key is derived from and the ciphertext is bound to."""
+        return self.tenant.bytes + self.stream.bytes + self.version.to_bytes(4, "big") + self.field.encode()
+
+
+def field_key(key: bytes, place: Place) -> bytes:
+    """The key of one field: HKDF-Expand with SHA-256 (RFC 5869) of a random 256-bit key, for one block of output."""
+    return hmac.digest(key, place.binding() + b"\x01", "sha256")
+
+
+def seal(plain: str, key: bytes, place: Place) -> str:
+    """Encrypt one value: base64 of key check, nonce, ciphertext and tag."""
+    derived = field_key(key, place)
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = AESGCM(derived).encrypt(nonce, plain.encode(), place.binding())
+    return base64.b64encode(_check(derived) + nonce + sealed).decode("ascii")
+
+
+def unseal(sealed: str, key: bytes, place: Place) -> str:
+    """Decrypt what `seal` made for this place. Raises `WrongKey`."""
+    derived = field_key(key, place)
+    raw = base64.b64decode(sealed)
+    # GCM does not commit to its key: the check tells a wrong key from a damaged text.
+    if not hmac.compare_digest(raw[:_CHECK_BYTES], _check(derived)):
+        raise WrongKey
+    nonce = raw[_CHECK_BYTES : _CHECK_BYTES + _NONCE_BYTES]
+    try:
+        return AESGCM(derived).decrypt(nonce, raw[_CHECK_BYTES + _NONCE_BYTES :], place.binding()).decode()
+    except InvalidTag as error:
+        raise WrongKey from error
+
+
+def _check(derived: bytes) -> bytes:
+    return hmac.digest(derived, b"rapport-key-check", "sha256")[:_CHECK_BYTES]
