@@ -1,0 +1,1 @@
+"""What the use cases run on: Postgres, the `eventsourcing` library, encryption, the embedded server."""
