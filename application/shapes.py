@@ -26,6 +26,7 @@ _VISIBLE_IN_AN_IDENTIFIER = rf"[^@\s\x00-\x1f\x7f-\x9f{_NO_MARKS}]"
 _LINE = rf"^{_VISIBLE}({_IN_A_LINE}*{_VISIBLE})?$"
 _LINES = rf"^{_IN_LINES}*{_VISIBLE}{_IN_LINES}*$"
 _IDENTIFIER = rf"^{_VISIBLE_IN_AN_IDENTIFIER}({_IN_AN_IDENTIFIER}*{_VISIBLE_IN_AN_IDENTIFIER})?$"
+_EMAIL = rf"^{_VISIBLE_IN_AN_IDENTIFIER}+@{_VISIBLE_IN_AN_IDENTIFIER}+$"
 _SOURCE = r"^[a-z][a-z0-9._-]*$"
 
 NAME_LENGTH_MAX = 200
@@ -65,12 +66,7 @@ LanguageTag: TypeAlias = Annotated[
     str, StringConstraints(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
 ]
 """BCP 47: `de`, `de-AT`, `zh-Hant-TW`; 35 characters are what RFC 5646 asks to make room for."""
-EmailAddress: TypeAlias = Annotated[
-    str,
-    StringConstraints(
-        min_length=3, max_length=EMAIL_LENGTH_MAX, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
-    ),
-]
+EmailAddress: TypeAlias = Annotated[str, StringConstraints(min_length=3, max_length=EMAIL_LENGTH_MAX, pattern=_EMAIL)]
 """Something before an `@` and something after it; whether anybody reads it, only a message can tell."""
 PhoneNumber: TypeAlias = Annotated[
     str, StringConstraints(min_length=2, max_length=40, pattern=r"^[+0-9(][0-9 ()./-]*[0-9]( ?(x|ext\.?) ?[0-9]+)?$")

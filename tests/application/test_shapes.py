@@ -1,0 +1,110 @@
+"""Shapes of command fields: what they let through, what they refuse, and that schemas say the same."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from application import shapes
+from domain.values import ExternalIdentifier
+
+
+def validate(shape: str, value: object) -> object:
+    """Validate as the service does: strict JSON without unknown fields."""
+    return TypeAdapter(getattr(shapes, shape)).validate_json(json.dumps(value), strict=True, extra="forbid")
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        ("Name", "Bäckerei Ångström & Söhne"),
+        ("Name", "x" * shapes.NAME_LENGTH_MAX),
+        ("Code", "BANK CHARGES"),
+        ("Text", "The flour clumps again.\r\n\n\tIt did in March, too.\n"),
+        ("Reason", "three reminders without an answer"),
+        ("SourceName", "erp.de-2"),
+        ("Reference", "number:C-1001"),
+        ("CurrencyCode", "EUR"),
+        ("CountryCode", "DE"),
+        ("LanguageTag", "zh-Hant-TW"),
+        ("EmailAddress", "grace@acme.example"),
+        ("PhoneNumber", "(030) 90 18 20 ext. 17"),
+        ("VatId", "CHE-123.456.789 MWST"),
+        ("Days", -1),
+        ("EffortMinutes", 0),
+    ],
+)
+def test_what_people_write_passes_unchanged(shape: str, value: object) -> None:
+    assert validate(shape, value) == value
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x1b", "\x85", "\u2028", "\u202e", "\ufeff"], ids=ascii)
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ("Name", "Acme{} Bakery"),
+        ("Code", "C-{}1001"),
+        ("Text", "It clumps{} again."),
+        ("Reason", "not{} paid"),
+        ("Reference", "shop:{}4711"),
+        ("EmailAddress", "grace{}@acme.example"),
+    ],
+)
+def test_no_text_holds_control_characters_or_marks_of_direction(shape: str, text: str, mark: str) -> None:
+    assert validate(shape, text.format("")) == text.format("")
+    with pytest.raises(ValidationError):
+        validate(shape, text.format(mark))
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        ("Name", ""),
+        ("Name", " Acme"),
+        ("Name", "Acme\n"),
+        ("Name", "x" * (shapes.NAME_LENGTH_MAX + 1)),
+        ("Code", "ada@example.org"),
+        ("Code", "x" * (shapes.CODE_LENGTH_MAX + 1)),
+        ("Text", " \n\t"),
+        ("Text", "x" * (shapes.TEXT_LENGTH_MAX + 1)),
+        ("Reason", "two\nlines"),
+        ("SourceName", "Shop"),
+        ("SourceName", "shop:de"),
+        ("CurrencyCode", "eur"),
+        ("CountryCode", "DEU"),
+        ("LanguageTag", "de_AT"),
+        ("EmailAddress", "grace at acme"),
+        ("PhoneNumber", "call me"),
+        ("VatId", "--"),
+        ("Day", "0202-01-01"),
+        ("Day", "2200-01-01"),
+        ("Day", "2026-02-30"),
+        ("Days", shapes.DAYS_MAX + 1),
+        ("EffortMinutes", -1),
+    ],
+)
+def test_what_has_no_such_shape_is_refused(shape: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        validate(shape, value)
+
+
+def test_both_parts_of_an_identifier_are_bounded() -> None:
+    shop = {"source": "shop", "id": "4711"}
+    assert validate("Identifier", shop) == ExternalIdentifier(source="shop", id="4711")
+    for part in ({"source": "Shop"}, {"source": "s" * 41}, {"id": "ada@example.org"}, {"id": "4" * 101}, {"at": 1}):
+        with pytest.raises(ValidationError):
+            validate("Identifier", shop | part)
+
+
+def test_a_command_carries_a_bounded_number_of_identifiers() -> None:
+    shop = {"source": "shop", "id": "4711"}
+    assert len(TypeAdapter(shapes.Identifiers).validate_python([shop] * shapes.IDENTIFIERS_MAX)) == 100
+    with pytest.raises(ValidationError):
+        validate("Identifiers", [shop] * (shapes.IDENTIFIERS_MAX + 1))
+
+
+def test_the_schema_of_an_identifier_has_the_bounds_of_its_parts() -> None:
+    properties = TypeAdapter(shapes.Identifier).json_schema()["properties"]
+    code = TypeAdapter(shapes.Code).json_schema()
+    assert {"source", "id"} == set(properties)
+    assert {name: properties["id"][name] for name in code} == code
