@@ -244,7 +244,7 @@ class PaymentTermsAgreed:
 class CreditLimitChanged:
     """What the customer may owe at most; absent: no limit is set."""
 
-    limit: Money | None
+    limit: Money | None = None
 
 
 @immutable

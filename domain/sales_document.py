@@ -67,8 +67,8 @@ class RevenueLine:
     net_amount: ExactDecimal
     reporting_amount: ExactDecimal
     quantity: ExactDecimal
-    base_quantity: ExactDecimal | None
-    product_id: ProductId | None
+    base_quantity: ExactDecimal | None = None
+    product_id: ProductId | None = None
     ship_to_country: str
 
 
@@ -99,13 +99,13 @@ class Posting:
     """
 
     document_number: str
-    source: str | None
+    source: str | None = None
     customer_id: CustomerId
     document_date: date
     posted_on: date
     currency: str
     reporting_currency: str
-    exchange_rate: ExchangeRate | None
+    exchange_rate: ExchangeRate | None = None
     ship_to_country: str
 
 
