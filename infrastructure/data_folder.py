@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from infrastructure.settings import StartRefused
 
-class DataFolderRefused(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+
+class DataFolderRefused(StartRefused):
     """The data folder cannot be used."""
 
 
@@ -27,8 +29,11 @@ class DataFolder:
     def open(self, holder: str) -> None:
         """Make the folder and lock it; `holder` says who uses it, to whoever comes second.
 
-        Raises `DataFolderInUse`. The kernel lets go of the lock when this process ends, however it ends.
+        Raises `DataFolderInUse`. The kernel lets go of the lock when this process ends, however it ends. Opening it
+        again changes nothing.
         """
+        if self._lock is not None:
+            return
         self._make()
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

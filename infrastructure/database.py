@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infrastructure.migrations import OWNER, migrate
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, StartRefused
 
 OPERATOR = "rapport_operator"
 SERVICE = "rapport_service"
@@ -37,7 +37,7 @@ _PREPARING = 7_233_541_180_001
 """Advisory lock, one for each database: two programs that prepare it do so one after the other."""
 
 
-class ServerRefused(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+class ServerRefused(StartRefused):
     """Rapport does not work with this server as it is; the docstring of the subclass says why."""
 
     def __init__(self, found: object = None) -> None:

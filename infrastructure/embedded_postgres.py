@@ -30,6 +30,7 @@ from infrastructure.postgres_installation import (
     wheel_folder,
     write_configuration,
 )
+from infrastructure.settings import StartRefused
 
 SUPERUSER = "rapport_superuser"
 """Prepares roles and databases; no part of the service works as it."""
@@ -45,7 +46,7 @@ _SAY_SO_SECONDS = 10
 _log = logging.getLogger(__name__)
 
 
-class ServerRefusedToStart(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+class ServerRefusedToStart(StartRefused):
     """The embedded server cannot start, or ended while it did."""
 
 
@@ -59,7 +60,7 @@ class EmbeddedPostgres:
     def __init__(self, data: Path, *, memory_bytes: int | None = None, wheel: Path | None = None) -> None:
         self.data = data
         self.cluster = data / "postgres"
-        self._folder = DataFolder(data)
+        self.folder = DataFolder(data)
         self._memory_bytes = memory_bytes
         self._wheel = wheel
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,6 +71,10 @@ class EmbeddedPostgres:
         """The server's process while it runs, else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    def exit_status(self) -> int | None:
+        """How the server has ended; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
     def administrator(self, database: str = DATABASE) -> str:
         """Connection string of the superuser; see `prepare` for those of the service."""
         return administrator_of(self.data, database)
@@ -79,7 +84,7 @@ class EmbeddedPostgres:
 
         Raises `DataFolderInUse` when another process has the folder, and `ServerRefusedToStart`.
         """
-        self._folder.open(holder)
+        self.folder.open(holder)
         try:
             self._require_short_path()
             self.launch()
@@ -137,7 +142,7 @@ class EmbeddedPostgres:
                 except subprocess.TimeoutExpired:
                     _log.warning("The database does not stop on %s.", order.name)
             end_leftovers(self.cluster)
-        self._folder.close()
+        self.folder.close()
 
     def __enter__(self) -> Self:
         self.start()

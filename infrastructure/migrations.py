@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from infrastructure.settings import StartRefused
+
 FOLDER = Path(__file__).with_suffix("")
 OWNER = "rapport_owner"
 
@@ -25,7 +27,7 @@ _PAUSE_SECONDS = 0.5
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
-class MigrationRefused(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+class MigrationRefused(StartRefused):
     """The database cannot be brought to the version of this program."""
 
 

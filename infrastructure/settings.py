@@ -22,7 +22,11 @@ _TENANT = re.compile(r"(?!pg_)[a-z][a-z0-9_]{0,39}(?<!_read)")
 _SYSTEM_SCHEMAS = frozenset({"public", "information_schema"})
 
 
-class SettingsRefused(ValueError):  # noqa: N818 - it is what the person who starts the service is told
+class StartRefused(Exception):  # noqa: N818 - an answer to the person who starts the service, not an error
+    """Rapport refuses to start; the message is a sentence that says why and what to do."""
+
+
+class SettingsRefused(StartRefused):
     """A setting cannot be used as it is."""
 
     def __init__(self, sentences: tuple[str, ...]) -> None:

@@ -68,7 +68,9 @@ def own_database(postgres: EmbeddedPostgres, prepared_template: str) -> Iterator
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.administrator("postgres"), autocommit=True) as administrator:
         administrator.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(prepared_template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(prepared_template)
+            )
         )
         # Rights on the database itself are not copied with it.
         administrator.execute(
