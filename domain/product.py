@@ -309,7 +309,7 @@ def _substitution(declared: SubstituteDeclared) -> Substitution:
     return Substitution(ratio=declared.ratio, direction=declared.direction)
 
 
-def evolve(  # noqa: C901, PLR0911 - one case for each event
+def evolve(  # noqa: PLR0911 - one case for each event
     state: Product | None, event: ProductEvent
 ) -> Product:
     """The product after an event."""
