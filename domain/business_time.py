@@ -1,6 +1,7 @@
 """Business time: how long a customer waited while somebody was there to answer.
 
-**Rules**
+Rules
+
 * Working time from a to b is the integral of "somebody works" over [a, b), in whole microseconds. It is additive over
   any split of the interval and any sequence of calendars, and negative when b lies before a.
 * In force is the version with the greatest `effective_from` that has come, of equal ones the one recorded later; a

@@ -1,6 +1,7 @@
 """A clock: one set of working hours, turned from local times into instants and made ready for arithmetic.
 
-**Rules**
+Rules
+
 * Local intervals become instants date by date, so that a day of 25 hours has 25 hours. A local time that a clock
   change skips is read with the offset before the change; one that happens twice is its first occurrence (as RFC 5545).
 * Overlapping intervals count once; breaks take away what they cover.
@@ -25,6 +26,8 @@ BLOCK: Final = BLOCK_DAYS * DAY
 """Each table covers 52 weeks of UTC."""
 _TABLES_MAX: Final = 64
 """Tables that one clock keeps: more than the years of any log, and less than 3 MB."""
+_STEP: Final = 3 * DAY
+"""How far apart offsets are looked up: no zone of the IANA database has changed its offset twice within it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY: Final = _EPOCH.toordinal()
@@ -65,13 +68,14 @@ def _merged(pieces: Iterable[Piece]) -> list[Piece]:
     return union
 
 
-def _without(pieces: list[Piece], removed: list[Piece]) -> list[Piece]:
-    """What is left of the pieces when the removed ones are taken away."""
-    for gap_start, gap_end in removed:
+def _left(work: Iterable[Piece], breaks: Iterable[Piece]) -> list[Piece]:
+    """The union of work without the breaks."""
+    pieces = _merged(work)
+    for away, back in _merged(breaks):
         pieces = [
             left
             for start, end in pieces
-            for left in ((start, min(end, gap_start)), (max(start, gap_end), end))
+            for left in ((start, min(end, away)), (max(start, back), end))
             if left[0] < left[1]
         ]
     return pieces
@@ -83,21 +87,26 @@ class _Offsets:
     __slots__ = ("_offsets", "_until")
 
     def __init__(self, zone: ZoneInfo, block: int) -> None:
-        start = block * BLOCK - 2 * DAY
+        start = block * BLOCK - _STEP
         offset = _offset(zone, start)
         self._offsets = [offset]
         self._until: list[int] = []
         """The local time at which each offset ends: all of a skipped or doubled hour belongs to the offset before."""
-        # No zone of the IANA database has ever changed its offset twice within three days.
-        for day in range(start + DAY, start + BLOCK + 4 * DAY, DAY):
-            before, offset = offset, _offset(zone, day)
+        for later in range(start + _STEP, start + BLOCK + 3 * _STEP, _STEP):
+            before, offset = offset, _offset(zone, later)
             if offset != before:
-                self._until.append(_change(zone, day - DAY, day) + max(before, offset))
+                self._until.append(_change(zone, later - _STEP, later) + max(before, offset))
                 self._offsets.append(offset)
 
     def instant(self, local: int) -> int:
         """The instant of a local time, given as microseconds since 1970 on the local clock."""
         return local - self._offsets[bisect_right(self._until, local)]
+
+    def throughout(self, midnight: int) -> int | None:
+        """The offset that all local times of a date have; None on the date of a clock change."""
+        index = bisect_right(self._until, midnight)
+        changes = index < len(self._until) and self._until[index] <= midnight + DAY
+        return None if changes else self._offsets[index]
 
 
 def _offset(zone: ZoneInfo, instant: int) -> int:
@@ -162,12 +171,13 @@ class Table:
 class Clock:
     """One set of working hours, ready for arithmetic. An unknown time zone raises `ZoneInfoNotFoundError`."""
 
-    __slots__ = ("_breaks", "_holidays", "_shifts", "_tables", "_totals", "_week", "_weekly_breaks", "zone")
+    __slots__ = ("_breaks", "_holidays", "_shifts", "_tables", "_totals", "_usual", "_week", "_weekly_breaks", "zone")
 
     def __init__(self, hours: WorkingHours) -> None:
         self.zone = ZoneInfo(hours.time_zone)
         self._week = _week(hours.weekly)
         self._weekly_breaks = _week(hours.weekly_breaks)
+        self._usual = [_left(work, breaks) for work, breaks in zip(self._week, self._weekly_breaks, strict=True)]
         self._shifts: dict[int, list[Piece]] = {}
         for shift in hours.shifts:
             self._shifts.setdefault(shift.on.toordinal(), []).extend(_times(shift.intervals))
@@ -187,13 +197,26 @@ class Clock:
         """The working pieces of one local date."""
         if day in self._holidays:
             return []
+        midnight = (day - EPOCH_DAY) * DAY
+        offset = _offsets(self.zone.key, midnight // BLOCK).throughout(midnight)
+        if offset is None:
+            work, breaks = self._times_of(day)
+            return _left(self._instants(day, work), self._instants(day, breaks))
+        return [(opens + midnight - offset, closes + midnight - offset) for opens, closes in self._ordinary(day)]
+
+    def _ordinary(self, day: int) -> list[Piece]:
+        """The working time of a date without a clock change, from its midnight on."""
+        if day in self._shifts or day in self._breaks:
+            return _left(*self._times_of(day))
+        return self._usual[(day - 1) % 7]
+
+    def _times_of(self, day: int) -> tuple[list[Piece], list[Piece]]:
+        """The local working times of a date and its breaks, as they are written."""
         weekday = (day - 1) % 7
-        work = self._shifts.get(day, self._week[weekday])
-        breaks = [*self._weekly_breaks[weekday], *self._breaks.get(day, ())]
-        return _without(self._instants(day, work), self._instants(day, breaks))
+        return self._shifts.get(day, self._week[weekday]), self._weekly_breaks[weekday] + self._breaks.get(day, [])
 
     def _instants(self, day: int, times: list[Piece]) -> list[Piece]:
-        return _merged((self.instant(day, opens), self.instant(day, closes)) for opens, closes in times)
+        return [(self.instant(day, opens), self.instant(day, closes)) for opens, closes in times]
 
     def table(self, block: int) -> Table:
         """The working pieces of one block of 52 weeks."""

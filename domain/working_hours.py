@@ -1,6 +1,7 @@
 """Working hours: when people of one place work, as they would write it on the door.
 
-**Rules**
+Rules
+
 * Every weekday has any number of intervals, also none. A day ends at 24:00.
 * A dated shift replaces the weekly hours of its date; a shift without intervals closes the date.
 * A break and a holiday take working time away, from weekly hours and from shifts alike.
