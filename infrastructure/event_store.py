@@ -42,7 +42,7 @@ from infrastructure.codec import (
 )
 from infrastructure.encryption import new_key
 from infrastructure.ids import new_id
-from infrastructure.records import COLUMNS, Batch, append_statement, bodies, recorded
+from infrastructure.records import COLUMNS, Batch, append_statement, bodies, channel, recorded
 from infrastructure.tenant import Tenant
 
 _READ_TRIES = 3
@@ -66,6 +66,8 @@ class StoreLimits:
     """After this a statement that got no answer is given up and its connection closed."""
     cached_subject_keys_max: int = 20_000
     """Keys of people who are written about, at about 300 bytes each."""
+    wake_seconds: float = 0.02
+    """Appends of this time are told to followers together."""
     snapshot_events_min: int = 200
     """A stream gets a snapshot when loading it took more events than this."""
 
@@ -85,9 +87,12 @@ class PostgresEventLog:
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._subject_keys: OrderedDict[UUID, Key] = OrderedDict()
         self._state_adapters: dict[str, TypeAdapter[Any]] = {}
+        self._waking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Close the connection that appends; the pool is its owner's."""
+        if self._waking is not None:
+            await self._waking
         await self._discard_connection()
 
     def digest(self, request: bytes) -> bytes:
@@ -227,6 +232,8 @@ class PostgresEventLog:
             if base is not None:
                 for subject, key in keys.keys.items():
                     self._remember(subject, key)
+                if self._waking is None or self._waking.done():
+                    self._waking = asyncio.create_task(self._wake_followers())
                 return self._appended(batch, base, at, encoded.bodies)
             for subject in (*(fenced or ()), *(erased or ())):
                 self._subject_keys.pop(subject, None)
@@ -422,6 +429,12 @@ class PostgresEventLog:
             return None
         rows = await self._fetch("SELECT recorded_at FROM {schema}.events WHERE position = %s", (first.first_position,))
         return first.first_position - 1, rows[0][0]
+
+    async def _wake_followers(self) -> None:
+        """Notify outside the append, which it would serialise, and once for all appends of a moment."""
+        await asyncio.sleep(self.limits.wake_seconds)
+        with suppress(LogUnavailable):  # followers poll too
+            await self._fetch("SELECT pg_notify(%s, '')", (channel(self.tenant.schema).strip('"'),))
 
     async def _append_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:

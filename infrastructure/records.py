@@ -131,6 +131,11 @@ def append_statement(schema: str) -> str:
     return f'SELECT base, at, known, stale, taken, fenced, erased FROM "{schema}".append({arguments})'
 
 
+def channel(schema: str) -> str:
+    """The quoted channel on which followers of a tenant's log are woken; notifications carry nothing."""
+    return f'"{schema}_log"'
+
+
 def _plain(values: Iterable[object]) -> str:
     """Values whose text needs no quotes: ids, numbers, instants."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
