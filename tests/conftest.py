@@ -12,14 +12,19 @@
 * `postgres`: the server itself. It is shared: a test that stops or breaks a server starts one of its own.
 
 The server starts when the first test asks for it, once for each session and each worker of pytest-xdist.
+
+* `real_data`: the folder with the real data, for tests that are skipped by name where there is none.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -28,6 +33,14 @@ from infrastructure.database import LOGIN_ROLES, OPERATOR, Databases, prepare
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+# A slow machine is not a wrong answer.
+hypothesis.settings.register_profile(
+    "rapport", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("rapport")
 
 MEMORY_BYTES = 256 * 1024**2
 """The server of the tests behaves as on a small machine."""
@@ -108,3 +121,26 @@ def make_databases(postgres: EmbeddedPostgres) -> Iterator[Callable[[str], Datab
     with psycopg.connect(postgres.administrator("postgres"), autocommit=True) as administrator:
         for name in made:
             administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def absent(what: str) -> NoReturn:
+    """Skip a test whose surroundings are missing, by name; where CI has them, their absence is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI must not skip this test", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real data, which is never committed: RAPPORT_REAL_DATA, or beside the checkout."""
+    folder = Path(os.environ.get("RAPPORT_REAL_DATA") or ROOT.parent / "shared" / "data").absolute()
+    if not folder.is_dir():
+        absent(f"there is no real data in {folder}")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what reads the real data, so that `-m "not real_data"` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "real_data" in item.fixturenames:
+            item.add_marker("real_data")
