@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
 from eventsourcing import persistence
 from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.utils import Environment
+from eventsourcing.utils import Environment, EnvType
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from infrastructure.codec import Codec, split_reference, subject_reference, text_reference
@@ -69,7 +69,8 @@ def _split(topic: str) -> tuple[str, int]:
 class LogRecorder(persistence.ApplicationRecorder):
     """Records and reads the events of one log."""
 
-    def __init__(self, pool: Pool, schema: str) -> None:
+    def __init__(self, conninfo: str, pool: Pool, schema: str) -> None:
+        self._conninfo = conninfo
         self._pool = pool
         self._schema = f'"{schema}"'
         self._channel = channel(schema)
@@ -178,7 +179,7 @@ class LogRecorder(persistence.ApplicationRecorder):
     def listen(self, woken: Event, stopped: Event) -> None:
         """Set `woken` whenever a notification comes, until `stopped`; a lost connection is made again."""
         while not stopped.is_set():
-            with suppress(psycopg.Error), psycopg.connect(self._pool.conninfo, autocommit=True) as connection:
+            with suppress(psycopg.Error), psycopg.connect(self._conninfo, autocommit=True) as connection:
                 connection.execute(f"LISTEN {self._channel}")
                 woken.set()  # what was committed before we listened
                 while not stopped.is_set():
@@ -282,15 +283,16 @@ class Factory(persistence.InfrastructureFactory[persistence.TrackingRecorder]):
     TENANT: ClassVar[str] = "RAPPORT_TENANT"
     KEYS: ClassVar[str] = "RAPPORT_KEYS"
 
-    def __init__(self, env: Environment | persistence.EnvType | None) -> None:
+    def __init__(self, env: Environment | EnvType | None) -> None:
         super().__init__(env)
-        conninfo = self.env.get(self.LOG)
-        if not conninfo:
+        self._conninfo = self.env.get(self.LOG) or ""
+        if not self._conninfo:
             msg = f"{self.LOG} has to be the connection string of the log"
             raise persistence.InfrastructureFactoryError(msg)
         self._schema = self.env.get(self.TENANT) or "main"
-        self._pool: Pool = ConnectionPool(conninfo, min_size=1, max_size=10, kwargs={"autocommit": True}, open=True)
-        self._lock = Lock()
+        self._pool: Pool = ConnectionPool(
+            self._conninfo, min_size=1, max_size=10, kwargs={"autocommit": True}, open=True
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -318,11 +320,11 @@ class Factory(persistence.InfrastructureFactory[persistence.TrackingRecorder]):
         if purpose != "events":
             msg = f"a Rapport log holds events, no {purpose}"
             raise persistence.InfrastructureFactoryError(msg)
-        return LogAggregateRecorder(self._pool, self._schema)
+        return LogAggregateRecorder(self._conninfo, self._pool, self._schema)
 
     def application_recorder(self) -> persistence.ApplicationRecorder:
         """A recorder with positions."""
-        return LogRecorder(self._pool, self._schema)
+        return LogRecorder(self._conninfo, self._pool, self._schema)
 
     def tracking_recorder(self, tracking_recorder_class: Any = None) -> Any:
         """There is none: a projection keeps its tracking beside its own tables, by a module of its own."""
