@@ -58,7 +58,7 @@ def test_imports_keep_the_contracts() -> None:
     ("contract", "module", "code"),
     [
         ("Imports point downwards", "domain/upwards.py", "import application.commands"),
-        ("Domain and application know no database", "application/driver.py", "import psycopg"),
+        ("Domain and application know no driver", "application/driver.py", "import psycopg"),
         ("Only infrastructure imports the eventsourcing library", "projections/library.py", "import eventsourcing"),
         ("Only the composition root imports infrastructure", "api/shortcut.py", "import infrastructure.codec"),
         ("No module depends on itself", "domain/values.py", "import domain.round_about"),
