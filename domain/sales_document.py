@@ -35,7 +35,7 @@ from typing import Annotated, TypeAlias, TypedDict, TypeVar
 
 from domain.errors import NotFound, Refusal
 from domain.product import Product
-from domain.values import CustomerId, Exact, ExactDecimal, ProductId, immutable, minor_units, rounded
+from domain.values import CustomerId, Exact, ExactDecimal, ProductId, immutable, minor_unit, rounded
 
 RateNumber: TypeAlias = Annotated[Decimal, Exact(digits=9, places=12)]
 """An exchange rate, with places enough for one rupiah in dinars."""
@@ -94,8 +94,8 @@ class RevenueLine:
     net_amount: ExactDecimal
     reporting_amount: ExactDecimal
     quantity: ExactDecimal
-    base_quantity: ExactDecimal | None
-    product_id: ProductId | None
+    base_quantity: ExactDecimal | None = None
+    product_id: ProductId | None = None
     ship_to_country: str
 
 
@@ -126,13 +126,13 @@ class Posting:
     """
 
     document_number: str
-    source: str | None
+    source: str | None = None
     customer_id: CustomerId
     document_date: date
     posted_on: date
     currency: str
     reporting_currency: str
-    exchange_rate: ExchangeRate | None
+    exchange_rate: ExchangeRate | None = None
     ship_to_country: str
 
 
@@ -331,7 +331,7 @@ class SalesDocument:
     customer_id: CustomerId
     currency: str
     reporting_currency: str
-    exchange_rate: ExchangeRate | None
+    exchange_rate: ExchangeRate | None = None
     ship_to_country: str
     is_cancelled: bool = False
     open_lines: tuple[RevenueLine, ...] = ()
@@ -426,7 +426,7 @@ def _posted(
 ) -> tuple[DocumentLine, ...]:
     _must_have_its_rate(heading)
     _must_be_well_numbered([line.line_no for line in lines], taken={WHOLE_DOCUMENT})
-    tolerance = Decimal(1).scaleb(-minor_units(heading["currency"]))
+    tolerance = minor_unit(heading["currency"])
     posted = []
     for index, (line, named) in enumerate(zip(lines, products, strict=True)):
         if line.unit_price is not None:

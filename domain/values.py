@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, NewType, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
@@ -130,9 +131,15 @@ def minor_units(currency: str) -> int:
     return MINOR_UNITS.get(currency, 2)
 
 
+@cache
+def minor_unit(currency: str) -> Decimal:
+    """The smallest amount of a currency: 0.01 for EUR, 1 for JPY."""
+    return Decimal(1).scaleb(-minor_units(currency))
+
+
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """The amount in whole minor units of the currency; halves are rounded away from zero, as in commerce."""
-    return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), rounding=ROUND_HALF_UP)
+    return amount.quantize(minor_unit(currency), ROUND_HALF_UP)
 
 
 @immutable
