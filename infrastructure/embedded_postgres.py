@@ -35,6 +35,7 @@ from infrastructure.settings import StartRefused
 SUPERUSER = "rapport_superuser"
 """Prepares roles and databases; no part of the service works as it."""
 DATABASE = "rapport"
+SOCKET = ".s.PGSQL.5432"
 
 SOCKET_PATH_BYTES_MAX = 103
 """What the shortest of the systems that we run on takes as the path of a socket (macOS)."""
@@ -60,6 +61,7 @@ class EmbeddedPostgres:
     def __init__(self, data: Path, *, memory_bytes: int | None = None, wheel: Path | None = None) -> None:
         self.data = data
         self.cluster = data / "postgres"
+        self._run = data / "run"
         self.folder = DataFolder(data)
         self._memory_bytes = memory_bytes
         self._wheel = wheel
@@ -98,7 +100,7 @@ class EmbeddedPostgres:
         """Start the server's process, after ending what a killed one has left; does not wait until it answers."""
         account = account_for(self.cluster)
         binaries = binaries_for(account, self.data, self._wheel or wheel_folder())
-        end_leftovers(self.cluster)
+        end_leftovers(self.cluster, self._run)
         if self.cluster.exists() and not passwords_file(self.data).exists():
             message = f"The passwords of the database, {passwords_file(self.data)}, are gone: bring them back first."
             raise ServerRefusedToStart(message)
@@ -141,7 +143,7 @@ class EmbeddedPostgres:
                     process.wait(STOP_SECONDS_MAX)
                 except subprocess.TimeoutExpired:
                     _log.warning("The database does not stop on %s.", order.name)
-            end_leftovers(self.cluster)
+            end_leftovers(self.cluster, self._run)
         self.folder.close()
 
     def __enter__(self) -> Self:
@@ -152,7 +154,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _require_short_path(self) -> None:
-        socket = self.data / "run" / ".s.PGSQL.5432"
+        socket = self._run / SOCKET
         if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
             message = f"{socket} is too long for a socket; choose a data folder with a shorter path."
             raise ServerRefusedToStart(message)
@@ -193,8 +195,8 @@ def make_database(administrator: str, name: str) -> None:
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
 
 
-def end_leftovers(cluster: Path) -> None:
-    """End every server process of this cluster, and take away its pid file.
+def end_leftovers(cluster: Path, run: Path) -> None:
+    """End every server process of this cluster, and take away the files that say it runs.
 
     Called by who holds the data folder: whatever runs here has outlived a Rapport that was killed. A process that is
     dead but not yet reaped counts as gone, though Postgres itself would take it for alive.
@@ -208,7 +210,8 @@ def end_leftovers(cluster: Path) -> None:
     for process in server_processes(cluster):
         _kill(process)
     _wait_until_gone(cluster, processes)
-    (cluster / "postmaster.pid").unlink(missing_ok=True)
+    for file in (cluster / "postmaster.pid", run / SOCKET, run / f"{SOCKET}.lock"):
+        file.unlink(missing_ok=True)
 
 
 def _wait_until_gone(cluster: Path, processes: set[int]) -> None:
