@@ -418,6 +418,14 @@ class TestBusinessDays:
         assert not calendar(versions).is_business_day(date(2026, 6, 8))
         assert calendar(versions).is_business_day(date(2026, 6, 9))
 
+    @pytest.mark.parametrize(("zone", "hour"), [("Pacific/Kiritimati", "00:00"), ("Pacific/Midway", "23:00")])
+    def test_a_local_date_reaches_far_into_its_neighbours_in_utc(self, zone: str, hour: str) -> None:
+        day = datetime(2026, 6, 8, int(hour[:2]), tzinfo=ZoneInfo(zone))
+        hours = WorkingHours(time_zone=zone, weekly=Week(monday=(span(hour, hour[:2] + ":59"),)))
+        brief = CalendarVersion(hours=hours, effective_from=day, effective_to=day + timedelta(minutes=30))
+        assert calendar([brief]).is_business_day(day.date())
+        assert calendar([brief]).business_days_between(date(2026, 6, 1), date(2026, 6, 30)) == 1
+
 
 class TestVersions:
     """Which version is in force."""
@@ -535,9 +543,14 @@ intervals = (
     .map(sorted)
     .map(lambda ends: span(local_times(ends[0]), local_times(ends[1])))
 )
-days = st.lists(intervals, max_size=3).map(tuple)
+days = st.lists(intervals, max_size=2).map(tuple)
 weeks = st.builds(
-    Week, monday=days, tuesday=days, wednesday=days, thursday=days, friday=days, saturday=days, sunday=days
+    lambda one, other, weekend: Week(
+        monday=one, tuesday=other, wednesday=one, thursday=other, friday=one, saturday=weekend, sunday=weekend
+    ),
+    days,
+    days,
+    days,
 )
 dated = st.lists(st.builds(DatedIntervals, on=st.sampled_from(DATES), intervals=days), max_size=2).map(tuple)
 working_hours = st.builds(
@@ -562,7 +575,7 @@ targets = st.one_of(st.integers(0, 3 * DAY), st.integers(0, 200).map(lambda quar
 def sequences(effective: st.SearchStrategy[datetime]) -> st.SearchStrategy[list[CalendarVersion]]:
     boundary = st.one_of(st.none(), effective)
     return st.lists(
-        st.builds(CalendarVersion, hours=working_hours, effective_from=boundary, effective_to=boundary), max_size=4
+        st.builds(CalendarVersion, hours=working_hours, effective_from=boundary, effective_to=boundary), max_size=3
     )
 
 
@@ -729,6 +742,14 @@ class TestLaws:
         passed = (first_day + timedelta(days=day) for day in range(1, (last_day - first_day).days + 1))
         expected = sum(schedule.is_business_day(day) for day in passed)
         assert schedule.business_days_between(first_day, last_day) == expected
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_who_never_closes_works_all_the_time_whatever_the_clocks_do(zone: str) -> None:
+    schedule = always(WorkingHours(time_zone=zone, weekly=every_day(span("00:00", "24:00"))))
+    start, end = datetime(1960, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
+    assert schedule.working_time(start, end) == (end - start).days * DAY
+    assert schedule.deadline(start, (end - start).days * DAY) == end
 
 
 def test_a_century_of_tables_is_not_kept() -> None:
