@@ -10,7 +10,7 @@ models; `rapport_privacy` erases.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 import psycopg
 from psycopg import sql
@@ -201,12 +201,20 @@ def _make_roles(connection: psycopg.Connection, passwords: Mapping[str, str]) ->
     for role in (OWNER, PROJECTOR):
         if not _is_true(connection, "SELECT pg_has_role(%s, %s, 'MEMBER')", OPERATOR, role):
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(OPERATOR)))
-    database = sql.Identifier(connection.info.dbname)
-    if not _is_true(connection, "SELECT has_database_privilege(%s, current_database(), 'CREATE')", OPERATOR):
-        connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(OPERATOR)))
+    _grant_on_database(connection, "CREATE", OPERATOR)
     for role in LOGIN_ROLES:
-        if not _is_true(connection, "SELECT has_database_privilege(%s, current_database(), 'CONNECT')", role):
-            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+        _grant_on_database(connection, "CONNECT", role)
+
+
+def _grant_on_database(connection: psycopg.Connection, privilege: Literal["CREATE", "CONNECT"], role: str) -> None:
+    question = "SELECT has_database_privilege(%s, current_database(), %s)"
+    if not _is_true(connection, question, role, privilege):
+        names = sql.Identifier(connection.info.dbname), sql.Identifier(role)
+        connection.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), *names))
+        # Who may not grant is only warned.
+        if not _is_true(connection, question, role, privilege):
+            missing = f"it may not grant {privilege} on the database"
+            raise MayNotPrepare(missing)
 
 
 def _is_true(connection: psycopg.Connection, question: str, *values: str) -> bool:

@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.postgres_installation import Account, account_for
-from tests.infrastructure.waiting import eventually
+from tests.infrastructure.waiting import answers, eventually
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 MEMORY_BYTES = 128 * 1024**2
@@ -67,7 +66,7 @@ def debian_postgres() -> Iterator[str]:
             postgres = [str(DEBIAN_POSTGRES / "postgres"), "-D", str(folder / "cluster"), *settings]
             server = account.start(postgres, output=output.fileno(), end=signal.SIGINT)
         url = make_conninfo(host=str(folder / "run"), user="postgres", password="administrator")
-        eventually(lambda: _answers(url))
+        eventually(lambda: answers(make_conninfo(url, dbname="postgres")))
         yield url
     finally:
         if server is not None:
@@ -84,11 +83,3 @@ def _debian_account(folder: Path) -> Account:
     if known.returncode != 0:
         pytest.skip("there is no account postgres, which the Debian package makes")
     return Account(int(known.stdout), int(known.stdout))
-
-
-def _answers(url: str) -> bool:
-    try:
-        psycopg.connect(url, dbname="postgres").close()
-    except psycopg.OperationalError:
-        return False
-    return True

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import psycopg
+
 GIVE_UP_SECONDS = 120
 """Only ends a test that would hang; nothing that works takes nearly as long."""
 
@@ -13,3 +15,12 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it has not come about"
         time.sleep(0.01)
+
+
+def answers(url: str) -> bool:
+    """Whether the server lets this user in."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
