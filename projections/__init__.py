@@ -1,0 +1,1 @@
+"""Read models: what has been made of the log to answer questions with."""

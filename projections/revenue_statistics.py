@@ -1,0 +1,468 @@
+"""Revenue statistics: what was invoiced and taken back, for whom, of what, where to and when.
+
+A *fact* is one revenue line as a posting says it: net of tax and discount, negative where revenue is taken back. It
+counts on the day it was posted on, which is a local date and never converted; its reporting amount was fixed when it
+was posted, so every sum is exact. Its category is the one that its product had on that day, as known at the position:
+when a category is assigned for days past, the facts of these days are superseded and replaced, and what was answered
+before stays what it was. Everything else about a fact never changes; corrections are facts of their own.
+
+*Invoices* are distinct documents of kind invoice with a line in the group. Each fact says in `leads` in which groups it
+is the first line of its invoice, so that invoices are counted by adding, too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from application.ports import RecordedEvent
+from domain.product import CategoryAssigned, ProductRegistered
+from domain.sales_document import (
+    AdjustmentPosted,
+    CreditNotePosted,
+    DocumentLine,
+    InvoiceCancelled,
+    InvoiceCredited,
+    InvoicePosted,
+    Posting,
+    RevenueLine,
+)
+from projections.read_model import Appender, Page, Table, copy_text
+from projections.rollups import RollUp
+
+NAME: Final = "revenue_statistics"
+VERSION: Final = 1
+
+NO_PRODUCT: Final = UUID(int=0)
+"""Stands in `product_id` for lines without a product, so that every dimension has a value to group by."""
+NONE: Final = ""
+"""Stands for a category or a unit that there is none of."""
+_NULL: Final = "\\N"
+"""How nothing at all is copied."""
+
+# In which groups a line is the first of its invoice: bits of `leads`.
+_IN_ALL: Final = 1
+_IN_COUNTRY: Final = 2
+_IN_PRODUCT: Final = 4
+_IN_CATEGORY: Final = 8
+_IN_COUNTRY_AND_PRODUCT: Final = 16
+_IN_COUNTRY_AND_CATEGORY: Final = 32
+_LEADS: Final[Mapping[frozenset[str], int]] = {
+    frozenset(): _IN_ALL,
+    frozenset({"ship_to_country"}): _IN_COUNTRY,
+    frozenset({"product_id"}): _IN_PRODUCT,
+    frozenset({"category"}): _IN_CATEGORY,
+    frozenset({"ship_to_country", "product_id"}): _IN_COUNTRY_AND_PRODUCT,
+    frozenset({"ship_to_country", "category"}): _IN_COUNTRY_AND_CATEGORY,
+}
+
+KINDS: Final[Mapping[type[Posting], str]] = {
+    InvoicePosted: "invoice",
+    InvoiceCredited: "credit_note",
+    CreditNotePosted: "credit_note",
+    InvoiceCancelled: "cancellation",
+    AdjustmentPosted: "adjustment",
+}
+
+_TEXT = 'text COLLATE "C"'
+_DIMENSIONS: Final = {
+    "kind": _TEXT,
+    "customer_id": "uuid",
+    "product_id": "uuid",
+    "category": _TEXT,
+    "ship_to_country": _TEXT,
+}
+_FACT_COLUMNS: Final = (
+    "position, posting, posted_on, month, customer_id, kind, currency, line, product_id, category, base_unit, "
+    "ship_to_country, net_amount, reporting_amount, base_quantity, leads, ordered_on, delivered_on"
+)
+_DOCUMENT_COLUMNS: Final = (
+    "posting, document_id, kind, document_number, source, customer_id, document_date, posted_on, "
+    "currency, source_known_at"
+)
+
+
+_INVOICES: Final = {f"invoices_{bit}": f"CASE WHEN leads & {bit} <> 0 THEN 1 ELSE 0 END" for bit in _LEADS.values()}
+MEASURES: Final[Mapping[str, str]] = {
+    "lines": "1",
+    "net_amount": "net_amount",
+    "revenue": "reporting_amount",
+    "invoiced": "CASE WHEN kind = 'invoice' THEN reporting_amount ELSE 0 END",
+    "base_quantity": "coalesce(base_quantity, 0)",
+    "lines_without_quantity": "CASE WHEN base_quantity IS NULL THEN 1 ELSE 0 END",
+}
+"""What is summed over facts, beside the invoices."""
+
+
+def invoices_in(dimensions: Iterable[str]) -> str:
+    """The measure that counts the invoices of groups by these columns."""
+    grouped = frozenset(dimensions) & {"ship_to_country", "product_id", "category"}
+    # On one day a product has one category, so a category beside the product divides no further.
+    return f"invoices_{_LEADS[grouped - {'category'} if 'product_id' in grouped else grouped]}"
+
+
+def _roll_up(
+    name: str, *dimensions: str, counting: Sequence[str], index: str | None = None, within: RollUp | None = None
+) -> RollUp:
+    return RollUp(
+        name=name,
+        facts="facts",
+        day="posted_on",
+        dimensions={each: _DIMENSIONS[each] for each in dimensions} | {"currency": _TEXT, "base_unit": _TEXT},
+        measures={**MEASURES, **{each: _INVOICES[each] for each in counting}},
+        indexes=() if index is None else (f"({index}, level, block)",),
+        within=within,
+    )
+
+
+_BY_FEW: Final = _roll_up(
+    "by_kind_country_category",
+    "kind",
+    "ship_to_country",
+    "category",
+    counting=[invoices_in(each) for each in ([], ["ship_to_country"], ["category"], ["ship_to_country", "category"])],
+)
+"""By everything that has few values; what has one of them is summed from this."""
+ROLL_UPS: Final = (
+    _BY_FEW,
+    _roll_up("by_kind", "kind", counting=[invoices_in([])], within=_BY_FEW),
+    _roll_up("by_country", "ship_to_country", counting=[invoices_in(["ship_to_country"])], within=_BY_FEW),
+    _roll_up("by_category", "category", counting=[invoices_in(["category"])], within=_BY_FEW),
+    _roll_up("by_product", "product_id", "category", counting=[invoices_in(["product_id"])], index="product_id"),
+    _roll_up("by_customer", "customer_id", counting=[invoices_in([])], index="customer_id"),
+)
+
+
+class ProductIsUnknown(LookupError):  # noqa: N818 - it names what is the matter
+    """A line or a category names a product that was never registered."""
+
+
+class ReportingCurrencyHasChanged(ValueError):  # noqa: N818 - it names what is the matter
+    """A tenant has one reporting currency for ever; sums over two of them mean nothing."""
+
+
+class _ProductOnDay(NamedTuple):
+    """What a line has to know of its product, on the day of the line."""
+
+    columns: str
+    """Values to copy: id, category, base unit."""
+    id: str
+    category: str
+
+
+class _Product:
+    """A product as the page knows it."""
+
+    def __init__(self, product_id: UUID, base_unit: str, categories: Mapping[date, str]) -> None:
+        self._id = str(product_id)
+        self._base_unit = copy_text(base_unit)
+        self._categories = dict(categories)
+        self._on: dict[date, _ProductOnDay] = {}
+
+    def on(self, day: date) -> _ProductOnDay:
+        """The product on a day."""
+        found = self._on.get(day)
+        if found is None:
+            since = max((each for each in self._categories if each <= day), default=None)
+            category = NONE if since is None else copy_text(self._categories[since])
+            found = _ProductOnDay(f"{self._id}\t{category}\t{self._base_unit}", self._id, category)
+            self._on[day] = found
+        return found
+
+    def assign(self, category: str, first: date) -> date:
+        """Let the product be in a category from a day on; the day of the next change."""
+        self._categories[first] = category
+        self._on.clear()
+        return min((each for each in self._categories if each > first), default=date.max)
+
+
+class RevenueStatistics:
+    """The tables, and how events change them."""
+
+    name = NAME
+    version = VERSION
+    events = frozenset(
+        {
+            "product.registered",
+            "product.category-assigned",
+            "sales-document.invoice-posted",
+            "sales-document.invoice-credited",
+            "sales-document.invoice-cancelled",
+            "sales-document.credit-note-posted",
+            "sales-document.adjustment-posted",
+        }
+    )
+    tables = (
+        Table(
+            "facts",
+            f"""
+            position               bigint NOT NULL,  -- known from here
+            superseded_at_position bigint,           -- until but without this one
+            posting                bigint NOT NULL,  -- position of the event that posted the document
+            line                   integer NOT NULL, -- place in the document, from 1
+            posted_on              date NOT NULL,
+            month                  date NOT NULL,    -- its first day
+            customer_id            uuid NOT NULL,
+            product_id             uuid NOT NULL,
+            kind                   {_TEXT} NOT NULL,
+            currency               {_TEXT} NOT NULL,
+            category               {_TEXT} NOT NULL,
+            base_unit              {_TEXT} NOT NULL,
+            ship_to_country        {_TEXT} NOT NULL,
+            leads                  smallint NOT NULL,
+            net_amount             numeric NOT NULL,
+            reporting_amount       numeric NOT NULL,
+            base_quantity          numeric,
+            ordered_on             date,
+            delivered_on           date
+            """,
+            ("position", "posting", "line"),
+            enforced=False,
+            indexes=(
+                "(position)",
+                "(customer_id, posted_on)",
+                "(product_id, posted_on)",
+                "(posted_on)",
+                "(posting) WHERE position <> posting",
+                "(superseded_at_position) WHERE superseded_at_position IS NOT NULL",
+            ),
+        ),
+        Table(
+            "documents",
+            f"""
+            posting         bigint NOT NULL,
+            document_id     uuid NOT NULL,  -- the stream
+            kind            {_TEXT} NOT NULL,
+            document_number {_TEXT} NOT NULL,
+            source          {_TEXT},
+            customer_id     uuid NOT NULL,
+            document_date   date NOT NULL,
+            posted_on       date NOT NULL,
+            currency        {_TEXT} NOT NULL,
+            source_known_at timestamptz NOT NULL  -- when the source knew it, else when we did
+            """,
+            ("posting",),
+        ),
+        Table(
+            "products",
+            f"product_id uuid NOT NULL, base_unit {_TEXT} NOT NULL, position bigint NOT NULL",
+            ("product_id",),
+        ),
+        Table(
+            "categories",
+            f"product_id uuid NOT NULL, valid_from date NOT NULL, position bigint NOT NULL, category {_TEXT} NOT NULL",
+            ("product_id", "valid_from", "position"),
+        ),
+        Table("reporting_currency", f"currency {_TEXT} NOT NULL", ("currency",)),
+        *(each.table() for each in ROLL_UPS),
+    )
+
+    def fold(self, page: Page) -> None:
+        """See `ReadModel.fold`."""
+        if page.events:
+            with page.appender("facts", _FACT_COLUMNS) as facts:
+                fold = _Fold(page, facts)
+                for recorded in page.events:
+                    fold.apply(recorded)
+            fold.write()
+        for roll_up in ROLL_UPS:
+            roll_up.advance(page)
+
+
+class _Fold:
+    """One page on its way into the tables. Only facts are written while it is folded: of them there are many."""
+
+    def __init__(self, page: Page, facts: Appender) -> None:
+        self._page = page
+        self._facts = facts
+        self._documents: list[str] = []
+        self._registered: list[str] = []
+        self._categories: list[str] = []
+        postings = [recorded.event for recorded in page.events if isinstance(recorded.event, Posting)]
+        assigned = {recorded.stream_id for recorded in page.events if isinstance(recorded.event, CategoryAssigned)}
+        # An id as a number is several times as quick to find as a UUID, and there is one for each line.
+        named = {line.product_id.int for event in postings for line in _lines(event) if line.product_id is not None}
+        self._products = self._load(assigned | {UUID(int=number) for number in named})
+        self._sold = named | self._with_facts(assigned) if assigned else set()
+        self._keep_reporting_currency(postings)
+
+    def _load(self, products: set[UUID]) -> dict[int, _Product]:
+        """The products that the page names, as known before it."""
+        if not products:
+            return {}
+        rows = self._page.execute(
+            """
+            SELECT p.product_id, p.base_unit, array_agg(c.valid_from ORDER BY c.position),
+                   array_agg(c.category ORDER BY c.position)
+              FROM {products} p LEFT JOIN {categories} c USING (product_id)
+             WHERE p.product_id = ANY(%s) GROUP BY p.product_id, p.base_unit
+            """,
+            [list(products)],
+        )
+        return {
+            product.int: _Product(product, base_unit, dict(zip(days, categories, strict=True)) if days[0] else {})
+            for product, base_unit, days, categories in rows
+        }
+
+    def _with_facts(self, products: set[UUID]) -> set[int]:
+        """Those of these products that were sold or taken back before the page."""
+        rows = self._page.execute(
+            "SELECT u.id FROM unnest(%s::uuid[]) AS u(id) WHERE EXISTS (SELECT FROM {facts} WHERE product_id = u.id)",
+            [list(products)],
+        )
+        return {product.int for (product,) in rows}
+
+    def _keep_reporting_currency(self, postings: Sequence[Posting]) -> None:
+        found = self._page.execute("SELECT currency FROM {reporting_currency}").fetchone()
+        currencies = {event.reporting_currency for event in postings}
+        if len(currencies.union(found or ())) > 1:
+            raise ReportingCurrencyHasChanged
+        if currencies and not found:
+            self._page.execute("INSERT INTO {reporting_currency} VALUES (%s)", [*currencies])
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Take in one event."""
+        event = recorded.event
+        if isinstance(event, Posting):
+            self._post(recorded, event, KINDS[type(event)])
+        elif isinstance(event, ProductRegistered):
+            self._products[recorded.stream_id.int] = _Product(recorded.stream_id, event.base_unit, {})
+            self._registered.append(f"{recorded.stream_id}\t{copy_text(event.base_unit)}\t{recorded.position}\n")
+        elif isinstance(event, CategoryAssigned):
+            self._assign(recorded, event)
+
+    def _post(self, recorded: RecordedEvent, event: Posting, kind: str) -> None:
+        position, posted_on, currency = recorded.position, event.posted_on, event.currency
+        known_at = recorded.source_recorded_at or recorded.recorded_at
+        self._documents.append(
+            f"{position}\t{recorded.stream_id}\t{kind}\t{copy_text(event.document_number)}\t{copy_text(event.source)}\t"
+            f"{event.customer_id}\t{event.document_date}\t{posted_on}\t{currency}\t{known_at}\n"
+        )
+        month = posted_on.replace(day=1)
+        beginning = f"{position}\t{position}\t{posted_on}\t{month}\t{event.customer_id}\t{kind}\t{currency}\t"
+        leads = _Leads() if kind == "invoice" else None
+        for number, line in enumerate(_lines(event), 1):
+            if line.product_id is None:
+                product = _WITHOUT_PRODUCT
+            elif found := self._products.get(line.product_id.int):
+                product = found.on(posted_on)
+            else:
+                raise ProductIsUnknown
+            quantity = _NULL if line.base_quantity is None else line.base_quantity
+            self._facts.append(
+                f"{beginning}{number}\t{product.columns}\t{line.ship_to_country}\t{line.net_amount}\t"
+                f"{line.reporting_amount}\t{quantity}\t{leads.of(line.ship_to_country, product) if leads else 0}\t"
+                f"{_days(line)}\n"
+            )
+
+    def _assign(self, recorded: RecordedEvent, event: CategoryAssigned) -> None:
+        product = self._products.get(recorded.stream_id.int)
+        if product is None:
+            raise ProductIsUnknown
+        end = product.assign(event.category, event.valid_from)
+        self._categories.append(
+            f"{recorded.stream_id}\t{event.valid_from}\t{recorded.position}\t{copy_text(event.category)}\n"
+        )
+        if recorded.stream_id.int in self._sold:
+            self._facts.flush()
+            self._page.execute(
+                _REPLACE,
+                {
+                    "position": recorded.position,
+                    "product": recorded.stream_id,
+                    "category": event.category,
+                    "first": event.valid_from,
+                    "end": end,
+                    "of_categories": _IN_CATEGORY | _IN_COUNTRY_AND_CATEGORY,
+                    "in_category": _IN_CATEGORY,
+                    "in_both": _IN_COUNTRY_AND_CATEGORY,
+                },
+                columns=_FACT_COLUMNS,
+            )
+
+    def write(self) -> None:
+        """Write what there are few of."""
+        self._page.append("products", "product_id, base_unit, position", self._registered)
+        self._page.append("categories", "product_id, valid_from, position, category", self._categories)
+        self._page.append("documents", _DOCUMENT_COLUMNS, self._documents)
+
+
+class _Leads:
+    """Finds the groups of which each line is the first of its document."""
+
+    def __init__(self) -> None:
+        self._countries: set[str] = set()
+        self._products: set[str] = set()
+        self._categories: set[str] = set()
+        self._countries_and_products: set[tuple[str, str]] = set()
+        self._countries_and_categories: set[tuple[str, str]] = set()
+
+    def of(self, country: str, product: _ProductOnDay) -> int:
+        """The bits of the next line."""
+        if (country, product.id) in self._countries_and_products:
+            return 0
+        self._countries_and_products.add((country, product.id))
+        leads = _IN_COUNTRY_AND_PRODUCT
+        if country not in self._countries:
+            leads |= _IN_COUNTRY if self._countries else _IN_COUNTRY | _IN_ALL
+            self._countries.add(country)
+        if product.id not in self._products:
+            leads |= _IN_PRODUCT
+            self._products.add(product.id)
+        if product.category not in self._categories:
+            leads |= _IN_CATEGORY
+            self._categories.add(product.category)
+        if (country, product.category) not in self._countries_and_categories:
+            leads |= _IN_COUNTRY_AND_CATEGORY
+            self._countries_and_categories.add((country, product.category))
+        return leads
+
+
+_WITHOUT_PRODUCT: Final = _ProductOnDay(f"{NO_PRODUCT}\t{NONE}\t{NONE}", str(NO_PRODUCT), NONE)
+
+
+def _lines(event: Posting) -> Sequence[RevenueLine]:
+    """The lines of a posting; every kind of posting has them."""
+    lines: Sequence[RevenueLine] = event.lines  # type: ignore[attr-defined]
+    return lines
+
+
+def _days(line: RevenueLine) -> str:
+    """The day of the order and of the delivery, as columns to copy."""
+    if isinstance(line, DocumentLine) and (line.ordered_on or line.delivered_on):
+        return f"{line.ordered_on or _NULL}\t{line.delivered_on or _NULL}"
+    return "\\N\t\\N"
+
+
+_REPLACE: Final = """
+    WITH moved AS (
+        SELECT DISTINCT posting FROM {facts}
+         WHERE product_id = %(product)s AND posted_on >= %(first)s AND posted_on < %(end)s
+           AND superseded_at_position IS NULL AND category <> %(category)s
+    ), documents AS (
+        SELECT f.* FROM moved JOIN {facts} f ON f.position = moved.posting AND f.posting = moved.posting
+         WHERE f.superseded_at_position IS NULL
+        UNION ALL
+        SELECT f.* FROM moved JOIN {facts} f ON f.posting = moved.posting AND f.position <> f.posting
+         WHERE f.superseded_at_position IS NULL
+    ), assigned AS (
+        SELECT d.*, CASE WHEN product_id = %(product)s THEN %(category)s ELSE category END AS new_category
+          FROM documents d
+    ), led AS (
+        SELECT a.*, CASE WHEN kind <> 'invoice' THEN 0 ELSE (leads & ~%(of_categories)s::int)
+            | CASE WHEN row_number() OVER (PARTITION BY posting, new_category ORDER BY line) = 1
+                   THEN %(in_category)s ELSE 0 END
+            | CASE WHEN row_number() OVER (PARTITION BY posting, ship_to_country, new_category ORDER BY line) = 1
+                   THEN %(in_both)s ELSE 0 END END AS new_leads
+          FROM assigned a
+    ), changed AS (
+        SELECT * FROM led WHERE new_category <> category OR new_leads <> leads
+    ), superseded AS (
+        UPDATE {facts} f SET superseded_at_position = %(position)s FROM changed c
+         WHERE f.position = c.position AND f.posting = c.posting AND f.line = c.line
+    )
+    INSERT INTO {facts} ({columns})
+    SELECT %(position)s, posting, posted_on, month, customer_id, kind, currency, line, product_id, new_category,
+           base_unit, ship_to_country, net_amount, reporting_amount, base_quantity, new_leads, ordered_on, delivered_on
+      FROM changed
+"""
