@@ -351,6 +351,13 @@ def test_an_amount_fits_the_reporting_currency_too() -> None:
     )
 
 
+def test_what_is_credited_on_the_whole_fits_too() -> None:
+    large = "900000000000000.00"
+    posted = invoice(line(1, large), line(2, large), under=in_dollars("0.001"))
+    (credited,) = take_back(credit(0, large))(document.given(posted).state)
+    document.given(posted, credited).when(take_back(credit(0, large))).then_refused(AmountIsTooLarge)
+
+
 def test_v15_what_was_posted_at_a_rate_stays_when_rates_change() -> None:
     january = in_dollars("0.90")
     posted = invoice(line(1, "1000.00"), under=january)
@@ -472,6 +479,11 @@ def test_base_quantities_are_taken_back_in_proportion_and_without_a_remainder() 
     for _ in range(3):
         events += take_back(credit(1, "1.00", "1"))(document.given(*events).state)
     assert [str(event.lines[0].base_quantity) for event in events] == ["10", "-3.333333", "-3.333333", "-3.333334"]
+
+
+def test_a_quantity_in_the_base_unit_is_taken_back_as_it_is_stated() -> None:
+    (credited,) = take_back(credit(1, "10.00", "1"))(document.given(TWO_LINES).state)
+    assert str(credited.lines[0].base_quantity) == "-1"
 
 
 def test_where_no_base_quantity_is_known_none_is_taken_back() -> None:
