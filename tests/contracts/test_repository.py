@@ -18,7 +18,8 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 PACKAGE_INDEX = re.compile(
     r"--(?:extra-)?index-url|py[p]i\.org|pythonhoste[d]\.org|registry\.np[m]js|https?://[^\s\"']+\.(?:whl|tar\.gz)\b"
 )
-HOME = re.compile(r"/(?:root|home/[a-z_][\w-]*|Users/[\w.-]+)/")
+HOME = re.compile(r"/(?:root|(?:home|Users)/(?!ada/)[\w.-]+)/")
+"""Only our Ada has a home in the tree: she is nobody's machine."""
 UNFINISHED = re.compile(r"\b(?:T[O]DO|FIX[M]E|X[X]X|HA[C]K)\b|NotImplemented[E]rror|mark\.(?:ski[p]|xfai[l])\b")
 SILENCED = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma:\s*no cover|fmt:\s*off|ruff:).*")
 SILENCED_WITH_REASON = re.compile(
