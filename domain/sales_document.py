@@ -251,7 +251,7 @@ class CreditNoteIsNegative(Refusal):
 
 
 LINES_MAX = 2_000
-"""The largest real invoice known to us has 1,114 lines and 290 kB as an event; an event holds 1 MiB."""
+"""The largest real invoice known to us has 1,114 lines and 264 kB as an event; an event holds 1 MiB."""
 
 WHOLE_DOCUMENT = 0
 """The line number of what belongs to a document and to none of its lines."""
