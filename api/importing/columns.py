@@ -253,9 +253,9 @@ def _calculation(
     def compute(row: Row) -> Value:
         numbers: list[Any] = constant.copy()
         for place, name in names:
-            numbers[place] = row[name]
-        if None in numbers:
-            return None
+            numbers[place] = value = row[name]
+            if value is None:
+                return None
         try:
             return rounded(Decimal(reduce(operation, numbers)), places)
         except ArithmeticError:

@@ -4,12 +4,14 @@ The language is described in docs/reference/import-mapping.md; `mapping_reader` 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Self
 
 from api.importing.cells import CellError, Row, Value
 from api.importing.rows import Column, Derived, FileFormat, Gathering, Table
 from api.importing.values import Fill, Test
+from application.commands import CommandDefinition
 
 STANDING: Mapping[str, type] = {"row": int, "line": int, "last": bool}
 """What every row knows: its number in the file, its place in its document, whether it is the last one there."""
@@ -22,6 +24,16 @@ class CommandFields:
     creates: bool
     required: frozenset[str]
     optional: frozenset[str]
+
+    @classmethod
+    def of(cls, definition: CommandDefinition) -> Self:
+        """The fields of a command that the service knows."""
+        required: set[str] = set()
+        optional: set[str] = set()
+        for field in fields(definition.command):
+            needed = field.default is MISSING and field.default_factory is MISSING
+            (required if needed else optional).add(field.name)
+        return cls(definition.creates, frozenset(required), frozenset(optional))
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,12 @@ class _Reader:
                 section.fail(f"{command} has no field {name}{hint}", "data", name)
         for name in sorted(fields.required - data.keys()):
             section.fail(f"{command} needs the field {name}", "data")
-        needs = columns_in(data) | columns_in(key)
         return (
             command,
             self._fill(section, "key", key),
             self._fill(section, "target", target) if target is not None else None,
             self._fill(section, "data", data),
-            needs,
+            columns_in(data) | columns_in(key),
         )
 
     def _fill(self, section: Section, name: str, value: object) -> Fill:

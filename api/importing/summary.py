@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from api.importing.client import CommandAnswer
+from api.importing.mapping import ImportMapping
 from api.importing.plan import NOT_BOOKED, REFUSED, Parcel, PlannedCommand, Remark
 
 EXAMPLES_MAX = 5
@@ -43,6 +44,7 @@ class Special:
     name: str
     how: str
     rows: int = 0
+    documents: int = 0
     examples: list[int] = field(default_factory=list)
 
 
@@ -113,9 +115,11 @@ class RowList:
 class Account:
     """Takes the answers of the service and keeps the summary."""
 
-    def __init__(self, summary: Summary, rows: RowList) -> None:
+    def __init__(self, mapping: ImportMapping, summary: Summary, rows: RowList) -> None:
         self.summary = summary
         self._rows = rows
+        # What was looked for and not found is worth knowing, too.
+        summary.special |= {rule.name: Special(rule.name, rule.how) for rule in mapping.special}
 
     def register(self, command: PlannedCommand, answer: CommandAnswer) -> None:
         """Count the answer to a command that books no row."""
@@ -137,8 +141,10 @@ class Account:
         self.summary.outcomes.update(outcomes.values())
         for remark in remarks:
             self._rows.add(remark, outcomes[remark.row])
-            if remark.name != REFUSED:  # refusals are told by their reasons
+            if remark.name not in NOT_BOOKED:  # those have outcomes and reasons
                 self._note(remark)
+        for name in {remark.name for remark in remarks} & self.summary.special.keys():
+            self.summary.special[name].documents += 1
 
     def _count(self, command: PlannedCommand, answer: CommandAnswer) -> bool:
         counts = self.summary.commands.setdefault(command.command, CommandCounts())
@@ -160,7 +166,7 @@ class Account:
         return False
 
     def _note(self, remark: Remark) -> None:
-        special = self.summary.special.setdefault(remark.name, Special(remark.name, remark.how))
+        special = self.summary.special[remark.name]
         special.rows += 1
         if len(special.examples) < EXAMPLES_MAX:
             special.examples.append(remark.row)
