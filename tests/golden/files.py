@@ -63,7 +63,7 @@ def write(file: Path, events: Iterable[object]) -> None:
     """Write examples, in today's shape, into a file that must not exist."""
     examples = []
     for version, event in enumerate(events, 1):
-        stream = UUID(int=(0x019A << 112) | (0x7001_8000 << 64) | version)
+        stream = UUID(f"019a0000-0000-7000-8000-{version:012x}")
         codec = CODEC.of(event)
         encoded = codec.encode(event, CODEC.place(stream, version), subject_key, text_key)
         examples.append(
