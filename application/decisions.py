@@ -51,6 +51,7 @@ class DecisionUnitOfWork:
         self._view = view
         self._streams: dict[UUID, Stream] = {}
         self._reads: dict[UUID, int] = {}
+        self._resolved: dict[Claim, UUID | None] = {}
         self._events: list[NewEvent] = []
         self._claims: list[NewClaim] = []
         self._released: list[Claim] = []
@@ -75,6 +76,8 @@ class DecisionUnitOfWork:
         if target_id is None:
             raise aggregate.not_found
         stream = self._stream(aggregate, target_id)
+        if stream.state is None:
+            raise aggregate.not_found
         if submission.expected_version is not None and submission.expected_version != stream.version:
             raise StreamHasMoved(current_version=stream.version)
         return target_id
@@ -137,6 +140,16 @@ class DecisionUnitOfWork:
         """Every stream seen so far, with the version it had."""
         return self._reads
 
+    @property
+    def resolved(self) -> Mapping[Claim, UUID | None]:
+        """Every claim followed so far, with the stream that it led to."""
+        return self._resolved
+
+    @property
+    def claims(self) -> Iterable[Claim]:
+        """The claims to be taken so far."""
+        return (new.claim for new in self._claims)
+
     def decision(self, digest: bytes) -> tuple[Decision, Mapping[UUID, Stream]]:
         """What was decided, and the streams that it moves as they will be then."""
         moved = {event.stream_id: self._streams[event.stream_id] for event in self._events}
@@ -182,7 +195,9 @@ class DecisionUnitOfWork:
                 continue
             claim = aggregate.reference(source, identifier)
             known, holder = self._view.holder(claim)
-            if not known:
+            if known:
+                self._resolved[claim] = holder
+            else:
                 unknown[claim] = None
             found.append(holder)
         if unknown:
