@@ -1,0 +1,124 @@
+"""Decoding: from the bytes of a body to a validated command, or to a problem that repeats nothing of what was sent.
+
+The bytes go through pydantic-core once. What it leaves open is checked here: that no object has a member twice, which
+JSON parsers settle silently and differently, and that instants name their offset and lie in a calendar's range.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, from_json, to_json
+
+from api.problems import DUPLICATE_MEMBER, INVALID_BODY, MALFORMED_JSON, FieldError, Problem
+
+T = TypeVar("T")
+
+ERRORS_MAX = 100
+"""More than this many errors of one body help nobody."""
+NAME_LENGTH_MAX = 40
+"""No field of ours has a longer name; what is longer was not meant as one, and is not repeated."""
+
+PATTERN_MESSAGE_LENGTH_MAX = 100
+"""A pattern that can be read, as that of a currency, is shown; a long one is put into words."""
+
+_YEARS = range(1900, 2200)
+_WITHOUT_INPUT: Mapping[str, str] = {
+    # The messages of these quote a piece of what was sent.
+    "uuid_parsing": "a UUID is expected, such as 0190b7c2-7e1a-7000-8000-000000000001",
+    "union_tag_invalid": "the name of a command is expected",
+    "date_parsing": "a day is expected, as YYYY-MM-DD",
+    "date_from_datetime_parsing": "a day is expected, as YYYY-MM-DD",
+    "datetime_parsing": "an instant is expected, such as 2026-04-01T09:30:00Z",
+    "datetime_from_date_parsing": "an instant is expected, such as 2026-04-01T09:30:00Z",
+}
+
+
+class Decoder(Generic[T]):
+    """Decodes bodies of one type."""
+
+    def __init__(self, shape: Any) -> None:
+        self.adapter: TypeAdapter[T] = TypeAdapter(shape)
+        self._validate = self.adapter.validator.validate_json
+
+    def __call__(self, body: bytes) -> T:
+        """The value in the body. Raises a `Problem`."""
+        try:
+            value: T = self._validate(body, strict=True, extra="forbid")
+        except ValidationError as error:
+            _refuse(error, body)
+        refuse_duplicate_members(body)
+        return value
+
+
+def refuse_duplicate_members(body: bytes) -> None:
+    """Refuse JSON in which an object has a member twice.
+
+    Parsed and written again, the text has lost such members, and with each of them two quotation marks. Only an escaped
+    quotation mark could make up for that, so bodies with one take the slow way.
+    """
+    if b"\\u0022" in body:
+        json.loads(body, object_pairs_hook=_refuse_pairs)
+    elif to_json(from_json(body)).count(b'"') != body.count(b'"'):
+        raise Problem(DUPLICATE_MEMBER)
+
+
+def _refuse_pairs(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise Problem(DUPLICATE_MEMBER)
+
+
+def check_instant(moment: datetime | None, pointer: str) -> None:
+    """Refuse an instant that could be any of several, or that is a slip of the pen. Raises a `Problem`."""
+    if moment is None:
+        return
+    if moment.tzinfo is None:
+        detail = "an instant names its offset from UTC, as in 2026-04-01T09:30:00Z"
+    elif moment.year not in _YEARS:
+        detail = f"an instant lies in the years {_YEARS.start} to {_YEARS.stop - 1}"
+    else:
+        return
+    raise Problem(INVALID_BODY, errors=[FieldError(pointer=pointer, detail=detail)])
+
+
+def _refuse(error: ValidationError, body: bytes) -> NoReturn:
+    found = error.errors(include_input=False, include_url=False)
+    if found[0]["type"] == "json_invalid":
+        raise Problem(MALFORMED_JSON, detail=found[0]["msg"].removeprefix("Invalid JSON: ")) from None
+    sent = from_json(body)
+    errors = [_field_error(each, sent) for each in found[:ERRORS_MAX]]
+    raise Problem(INVALID_BODY, errors=errors) from None
+
+
+def _field_error(error: ErrorDetails, sent: Any) -> FieldError:
+    kind, location = error["type"], error["loc"]
+    if kind == "unexpected_keyword_argument":
+        pointer = _pointer(location[:-1], sent)
+        name = str(location[-1])
+        shown = name if name.isascii() and name.isidentifier() and len(name) <= NAME_LENGTH_MAX else None
+        return FieldError(
+            pointer=pointer if shown is None else f"{pointer}/{shown}",
+            detail="the field is unknown" if shown else "a field is unknown, and its name is not the name of a field",
+        )
+    detail = _WITHOUT_INPUT.get(kind) or error["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and len(detail) > PATTERN_MESSAGE_LENGTH_MAX:
+        detail = "the text has a character, or a space at an end, that does not belong there"
+    return FieldError(pointer=_pointer(location, sent), detail=detail)
+
+
+def _pointer(location: Sequence[int | str], sent: Any) -> str:
+    """A JSON pointer to what a validator's location means; its remarks on unions are not part of the body."""
+    steps: list[str] = []
+    value = sent
+    for place, step in enumerate(location):
+        is_last = place == len(location) - 1
+        if isinstance(value, dict) and isinstance(step, str) and (step in value or is_last):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            continue
+        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{step}" for step in steps)

@@ -1,0 +1,241 @@
+"""The log over HTTP: the feed of all events, for those who follow it, and the events of one stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from api.event_documents import EventDocuments
+from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named
+from api.operations import Body, Handler, Operation, QueryReader
+from api.problems import INVALID_PARAMETER, LOG_UNAVAILABLE, FieldError, Problem
+from api.requests import Request
+from api.responses import Response
+from api.service import Limits
+from application.aggregates import Aggregate
+from application.commands import Role
+from application.ports import LogUnavailable
+from domain.values import immutable
+
+READS_THE_LOG = frozenset({Role.SERVICE, Role.AUDITOR, Role.ADMIN})
+"""Events show personal data: only other systems that need them, and those who audit, see them all."""
+READS_ONE_STREAM = READS_THE_LOG | {Role.STAFF, Role.PRIVACY, Role.IMPORTER}
+
+POLL_SECONDS = 0.2
+"""How often the log is asked whether it has grown, while somebody waits for it."""
+
+
+@immutable
+class FeedParameters:
+    """Where to go on, and what of it."""
+
+    after: Position = 0
+    """The position after which to go on: `after` of the page before."""
+    limit: Limit | None = None
+    """How many positions to look at."""
+    types: Annotated[str, StringConstraints(max_length=4_000)] | None = None
+    """Only events of these types, with commas between them; `customer.*` means all of a kind."""
+    wait: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}s?$")] | None = None
+    """If there is nothing yet: how long to wait for it, as `20s`."""
+
+
+@immutable
+class EventPage:
+    """Events in the order of the log."""
+
+    events: tuple[Any, ...]
+    after: int
+    """Where to go on; it moves on over events that were not asked for, too."""
+    position: int
+    """The last position of the log."""
+
+
+@immutable
+class StreamParameters:
+    """Where to go on in a stream."""
+
+    after: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """The version after which to go on."""
+    limit: Limit | None = None
+
+
+@immutable
+class StreamPage:
+    """Events of one stream in their order."""
+
+    id: str
+    version: int
+    """The last version on this page."""
+    events: tuple[Any, ...]
+
+
+class News:
+    """Wakes those who wait for the log to grow: one question to the log for all of them together."""
+
+    def __init__(self, log: ReadsLog) -> None:
+        self._log = log
+        self._nudged = asyncio.Event()
+        self._grown = asyncio.Event()
+        self._head = 0
+        self._waiting = 0
+        self.is_over = False
+        """The service stops: nobody should wait any more."""
+
+    def stop(self) -> None:
+        """Let all go who wait."""
+        self.is_over = True
+        self._wake()
+
+    async def wait_beyond(self, position: int, seconds: float) -> None:
+        """Return when the log is longer than this, when the time is over or when the service stops."""
+        self._waiting += 1
+        self._nudged.set()
+        try:
+            async with asyncio.timeout(seconds):
+                while self._head <= position and not self.is_over:
+                    await self._grown.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._waiting -= 1
+
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Follow the log while the service runs."""
+        follower = asyncio.create_task(self._follow(), name="news")
+        try:
+            yield
+        finally:
+            follower.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS if self._waiting else None):
+                    await self._nudged.wait()
+            self._nudged.clear()
+            # What cannot be reached now is asked again; those who wait see it themselves when their time is over.
+            with suppress(LogUnavailable):
+                self._head = max(self._head, await self._log.head())
+                self._wake()
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+class EventRoutes:
+    """Makes the operations that show events as they stand in the log."""
+
+    def __init__(
+        self, log: ReadsLog, documents: EventDocuments, news: News, aggregates: Iterable[Aggregate[Any]], limits: Limits
+    ) -> None:
+        self._log = log
+        self._documents = documents
+        self._news = news
+        self._aggregates = tuple(aggregates)
+        self._limits = limits
+        self._feed_query = QueryReader(FeedParameters)
+        self._stream_query = QueryReader(StreamParameters)
+
+    def operations(self) -> Iterator[Operation]:
+        """The feed, and the events of one stream of each kind."""
+        yield Operation(
+            name="follow-events",
+            method="GET",
+            path="/v1/events",
+            tag="events",
+            summary="Follow the log",
+            description="Events in the order of the log. Positions have no gaps: whoever goes on with `after` misses "
+            "none. With `wait` the answer comes when there is something new.",
+            roles=READS_THE_LOG,
+            handler=self._feed,
+            query=FeedParameters,
+            answers={200: Body({"application/json": EventPage}, "A page of the log.")},
+            problems=(LOG_UNAVAILABLE,),
+        )
+        for aggregate in self._aggregates:
+            words = aggregate.name.replace("-", " ")
+            yield Operation(
+                name=f"read-events-of-{aggregate.name}",
+                method="GET",
+                path=f"/v1/{aggregate.collection}/{{id}}/events",
+                tag=aggregate.collection,
+                summary=f"Read the stream of a {words}",
+                description="What was recorded in this stream itself, in its order; the last version is the ETag that "
+                "`If-Match` compares.",
+                roles=READS_ONE_STREAM,
+                handler=self._stream_handler(aggregate),
+                query=StreamParameters,
+                answers={
+                    200: Body(
+                        {"application/json": StreamPage},
+                        "A page of the stream.",
+                        {"ETag": "The last version on this page."},
+                    )
+                },
+                problems=(aggregate.not_found, LOG_UNAVAILABLE),
+            )
+
+    async def _feed(self, request: Request) -> Response:
+        asked: FeedParameters = self._feed_query(request)
+        limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
+        types = self._types(asked.types)
+        seconds = self._wait_seconds(asked.wait)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        after = asked.after
+        while True:
+            events, after = await self._log.feed(after, limit, types)
+            if events or loop.time() >= deadline or self._news.is_over:
+                break
+            if after == await self._log.head():
+                await self._news.wait_beyond(after, deadline - loop.time())
+        head = max(after, await self._log.head())
+        body = b'{"events":%b,"after":%d,"position":%d}' % (self._documents.many(events), after, head)
+        return Response(body)
+
+    def _stream_handler(self, aggregate: Aggregate[Any]) -> Handler:
+        async def handle(request: Request) -> Response:
+            asked: StreamParameters = self._stream_query(request)
+            limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
+            stream = await stream_named(request.values[0], aggregate, self._log)
+            events = await self._log.stream(stream, asked.after, limit)
+            if not events or events[0].type.partition(".")[0] != aggregate.name:
+                await refuse_absent(stream, aggregate, self._log)
+            version = events[-1].version if events else asked.after
+            many = self._documents.many(events)
+            body = b'{"id":"%b","version":%d,"events":%b}' % (str(stream).encode(), version, many)
+            return Response(body, headers=[(b"etag", b'"%d"' % version)])
+
+        return handle
+
+    def _types(self, asked: str | None) -> list[str]:
+        """The stored names that were asked for. Unknown ones are refused: whoever asks for them would wait for ever."""
+        if asked is None:
+            return []
+        found: list[str] = []
+        for name in asked.split(","):
+            matching = _matching(name.strip(), self._documents.classes)
+            if not matching:
+                detail = "an event type is unknown; /openapi.json lists them, and `customer.*` means all of a kind"
+                raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="types", detail=detail)])
+            found.extend(matching)
+        return found
+
+    def _wait_seconds(self, asked: str | None) -> int:
+        if asked is None:
+            return 0
+        seconds = int(asked.removesuffix("s"))
+        if seconds > self._limits.wait_seconds_max:
+            detail = f"a request waits for at most {self._limits.wait_seconds_max}s"
+            raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="wait", detail=detail)])
+        return seconds
+
+
+def _matching(name: str, classes: Mapping[str, object]) -> list[str]:
+    if name.endswith(".*"):
+        return [each for each in classes if each.startswith(name[:-1])]
+    return [name] if name in classes else []

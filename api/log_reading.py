@@ -1,0 +1,109 @@
+"""What reads of the log share: what they ask it, which stream a path names, and which position a moment means."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Protocol
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from api.problems import INVALID_PARAMETER, MOMENT_IS_NOT_OVER, FieldError, Problem
+from api.submissions import is_reference
+from application.aggregates import Aggregate
+from application.ports import EventLog, RecordedEvent
+from domain.values import immutable
+
+Position = Annotated[int, Field(ge=0, lt=2**63)]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class ReadsLog(EventLog, Protocol):
+    """The log, for those who read it."""
+
+    async def head(self) -> int:
+        """The last position; 0 while the log is empty."""
+        ...
+
+    async def feed(self, after: int, limit: int, types: Sequence[str] = ()) -> tuple[Sequence[RecordedEvent], int]:
+        """Events after a position, and the position to go on after."""
+        ...
+
+    async def history(
+        self, customer: UUID, after: int, limit: int, at_position: int | None = None
+    ) -> Sequence[RecordedEvent]:
+        """One customer's events over all streams."""
+        ...
+
+    async def stream(self, stream: UUID, after_version: int, limit: int) -> Sequence[RecordedEvent]:
+        """One stream, from the version after this one."""
+        ...
+
+    async def events_at(self, positions: Sequence[int]) -> Sequence[RecordedEvent]:
+        """The events at these positions."""
+        ...
+
+    async def position_at(self, moment: datetime) -> int:
+        """The last position that was recorded at or before a moment."""
+        ...
+
+
+@immutable
+class AsKnown:
+    """Of which moment an answer should be; without either: of now."""
+
+    known_at: AwareDatetime | None = None
+    """What was known at this moment, which must be over."""
+    at_position: Position | None = None
+    """What was known at this position of the log."""
+
+
+async def position_of(asked: AsKnown, log: ReadsLog, now: datetime) -> int | None:
+    """The position that an answer should be of; None for now. Raises a `Problem` for a moment that is not over."""
+    if asked.known_at is None:
+        return asked.at_position
+    if asked.at_position is not None:
+        detail = "only one of known_at and at_position is given"
+        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="known_at", detail=detail)])
+    try:
+        moment = asked.known_at.astimezone(UTC)
+    except OverflowError:
+        detail = "the moment lies outside of the calendar"
+        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="known_at", detail=detail)]) from None
+    if moment >= now:
+        raise Problem(MOMENT_IS_NOT_OVER, errors=[FieldError(parameter="known_at", detail=MOMENT_IS_NOT_OVER.rule)])
+    return await log.position_at(moment)
+
+
+async def stream_named(reference: str, aggregate: Aggregate[Any], log: EventLog) -> UUID:
+    """The id of the stream that a path names, by our id or as `source:identifier`.
+
+    Whether there is such a stream at all is not looked up for our own ids. Raises the aggregate's `not_found`.
+    """
+    if not is_reference(reference):
+        raise aggregate.not_found
+    source, colon, identifier = reference.partition(":")
+    if colon:
+        claim = aggregate.reference(source, identifier)
+        holder = (await log.holders([claim])).get(claim)
+        if holder is None:
+            raise aggregate.not_found
+        return holder
+    try:
+        return UUID(reference)
+    except ValueError:
+        raise aggregate.not_found from None
+
+
+async def refuse_absent(stream: UUID, aggregate: Aggregate[Any], log: EventLog) -> None:
+    """Raise the aggregate's `not_found` if there is no stream of its kind with this id."""
+    found = (await log.load([stream])).get(stream)
+    if found is None or not isinstance(found.state, aggregate.state):
+        raise aggregate.not_found
+
+
+def page_size(asked: int | None, usual: int, most: int) -> int:
+    """How many entries a page has. Raises a `Problem` for more than the settings allow."""
+    if asked is not None and asked > most:
+        detail = f"a page has at most {most} entries"
+        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="limit", detail=detail)])
+    return asked or usual

@@ -1,0 +1,201 @@
+"""Requests: what arrived, read within limits. What cannot be read ends in a problem, never in an error of ours."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from api.problems import (
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    MALFORMED_HEADER,
+    MALFORMED_QUERY,
+    UNSUPPORTED_MEDIA_TYPE,
+    FieldError,
+    Problem,
+)
+from application.keys import Principal
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+PARAMETERS_MAX = 50
+"""More parameters than any route has; parsing stops there."""
+DRAINED_BYTES_MAX = 65_536
+"""An unread body up to this length is taken in and dropped; with a longer one the connection ends."""
+
+_DIGITS_MAX = 15
+"""A length with more digits than this is a length of nothing that we would read."""
+
+_IF_MATCH = b"if-match"
+_ON_BEHALF_OF = b"on-behalf-of"
+_GIVEN_ONCE = frozenset(
+    {
+        b"authorization",
+        b"content-type",
+        b"idempotency-key",
+        _IF_MATCH,
+        b"correlation-id",
+        b"causation-id",
+        _ON_BEHALF_OF,
+        b"traceparent",
+    }
+)
+_UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_ENTITY_TAG = re.compile(rb'"([0-9]{1,9})"')
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_PSEUDONYM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+
+
+class SenderHasGone(Exception):  # noqa: N818 - it says what happened
+    """The connection ended before the request did; nobody waits for an answer."""
+
+
+class Request:
+    """One request. `values` are the parts of the path that the route leaves open, in their order."""
+
+    __slots__ = ("_receive", "body_is_read", "headers", "principal", "scope", "values")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self._receive = receive
+        self.values: tuple[str, ...] = ()
+        self.principal: Principal
+        self.body_is_read = False
+        given = scope["headers"]
+        self.headers: dict[bytes, bytes] = dict(given)
+        if len(self.headers) != len(given):
+            names = [name for name, _ in given]
+            for name in _GIVEN_ONCE:
+                if names.count(name) > 1:
+                    raise _malformed(name, "the header is given more than once")
+
+    async def body(self, media_type: bytes, *, bytes_max: int, seconds_max: float) -> bytes:
+        """The whole body. Raises a `Problem` if it has another media type, is too long or does not arrive."""
+        self.check_media_type(media_type)
+        self._check_length(bytes_max)
+        try:
+            async with asyncio.timeout(seconds_max):
+                message = await self._next()
+                body: bytes = message.get("body", b"")
+                if message.get("more_body", False):
+                    body = await self._rest(body, bytes_max)
+        except TimeoutError:
+            raise Problem(BODY_TOO_SLOW) from None
+        self.body_is_read = True
+        if len(body) > bytes_max:
+            raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
+        return body
+
+    async def chunks(self, *, seconds_max: float) -> AsyncIterator[bytes]:
+        """The body piece by piece; a pause may last `seconds_max`."""
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(seconds_max):
+                    message = await self._next()
+            except TimeoutError:
+                raise Problem(BODY_TOO_SLOW) from None
+            more = message.get("more_body", False)
+            self.body_is_read = not more
+            yield message.get("body", b"")
+
+    async def _rest(self, begun: bytes, bytes_max: int) -> bytes:
+        chunks, size = [begun], len(begun)
+        while size <= bytes_max:
+            message = await self._next()
+            chunk = message.get("body", b"")
+            chunks.append(chunk)
+            size += len(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+        raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise SenderHasGone
+        return message
+
+    def _check_length(self, bytes_max: int) -> None:
+        declared = self.headers.get(b"content-length", b"0")
+        if not declared.isdigit() or len(declared) > _DIGITS_MAX or int(declared) > bytes_max:
+            raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
+
+    @property
+    def leaves_much_unread(self) -> bool:
+        """Whether the connection is better ended than drained after the answer."""
+        if self.body_is_read:
+            return False
+        declared = self.headers.get(b"content-length", b"0")
+        is_short = declared.isdigit() and len(declared) <= _DIGITS_MAX and int(declared) <= DRAINED_BYTES_MAX
+        return not is_short or b"transfer-encoding" in self.headers
+
+    def check_media_type(self, wanted: bytes) -> None:
+        """Refuse a body of another media type, in another charset than UTF-8, or compressed."""
+        given = self.headers.get(b"content-type", b"")
+        if given != wanted:
+            media_type, _, parameters = given.lower().partition(b";")
+            charset = parameters.strip().replace(b'"', b"").removeprefix(b"charset=")
+            if media_type.strip() != wanted or charset not in {b"", b"utf-8", b"utf8"}:
+                raise Problem(UNSUPPORTED_MEDIA_TYPE, headers=[(b"accept-post", wanted)])
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Problem(UNSUPPORTED_MEDIA_TYPE, headers=[(b"accept-encoding", b"identity")])
+
+    def query(self) -> dict[str, str]:
+        """The parameters of the query string, each given once."""
+        text: bytes = self.scope["query_string"]
+        if not text:
+            return {}
+        try:
+            pairs = parse_qsl(
+                text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
+            )
+        except ValueError:
+            raise Problem(MALFORMED_QUERY) from None
+        parameters = dict(pairs)
+        if len(parameters) != len(pairs):
+            raise Problem(MALFORMED_QUERY, detail="a parameter is given more than once")
+        return parameters
+
+    def uuid(self, name: bytes) -> UUID | None:
+        """A header that holds a UUID."""
+        given = self.headers.get(name)
+        if given is None:
+            return None
+        if not _UUID.fullmatch(given):
+            raise _malformed(name, "a UUID is expected, such as 0190b7c2-7e1a-7000-8000-000000000001")
+        return UUID(given.decode())
+
+    def trace_id(self) -> UUID | None:
+        """The trace id of `traceparent` (W3C Trace Context) as a UUID; a malformed one is ignored, as that says."""
+        matched = _TRACEPARENT.fullmatch(self.headers.get(b"traceparent", b""))
+        return UUID(hex=matched[1].decode()) if matched else None
+
+    def expected_version(self) -> int | None:
+        """The version in `If-Match`; None without one, or for `*`."""
+        given = self.headers.get(_IF_MATCH)
+        if given is None or given == b"*":
+            return None
+        matched = _ENTITY_TAG.fullmatch(given)
+        if not matched:
+            raise _malformed(_IF_MATCH, 'one strong entity tag is expected, as in the ETag of an answer: "3"')
+        return int(matched[1])
+
+    def on_behalf_of(self) -> str | None:
+        """The pseudonymous id in `On-Behalf-Of`."""
+        given = self.headers.get(_ON_BEHALF_OF)
+        if given is None:
+            return None
+        if not _PSEUDONYM.fullmatch(given):
+            raise _malformed(_ON_BEHALF_OF, "an id of 1 to 100 letters, digits and . _ : - is expected")
+        return given.decode()
+
+
+def _malformed(name: bytes, detail: str) -> Problem:
+    """The problem with a header that is there and does not have its form."""
+    return Problem(MALFORMED_HEADER, errors=[FieldError(header=name.decode(), detail=detail)])

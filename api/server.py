@@ -1,0 +1,170 @@
+"""The HTTP server: uvicorn, with limits on what arrives before it is a request, and a stop that loses nothing."""
+
+import asyncio
+import http
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.problems import HEADERS_TOO_LARGE, MALFORMED_REQUEST, MEDIA_TYPE, TOO_BUSY, Problem, ProblemType
+from api.service import Service
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s after which usual proxies and clients give up an idle connection, so that they do it first."""
+HEAD_SECONDS_MAX = 10.0
+"""How long a request line and its headers may take to arrive."""
+CONNECTIONS_MAX = 4_096
+"""Open connections of one process; the next one is answered with 503 and closed."""
+LEAVING_SECONDS = 2.0
+"""How long open connections are still served when the process stops, each answer asking its sender to leave."""
+_SWEEP_TICKS = 10
+"""A tick of uvicorn is a tenth of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What bounds connections."""
+
+    header_bytes_max: int = 16_384
+    drain_seconds_max: int = 30
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection: its heads are bounded in length and in time."""
+
+    header_bytes_max = 16_384
+    _head_bytes = 0
+    _head_since: float | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        if len(self.connections) > CONNECTIONS_MAX:
+            self._refuse(TOO_BUSY)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._head_since is None and self._is_idle:
+            self._head_since = self.loop.time()
+        super().data_received(data)
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    @override
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._grow(len(url))
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._grow(len(name) + len(value))
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._head_since = None
+        super().on_headers_complete()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, or too long a head, with a problem like all others."""
+        too_long = self._head_bytes > self.header_bytes_max
+        self._refuse(HEADERS_TOO_LARGE if too_long else MALFORMED_REQUEST)
+
+    def end_if_late(self, now: float) -> None:
+        """End the connection if the head of a request takes too long."""
+        if self._head_since is not None and now - self._head_since > HEAD_SECONDS_MAX:
+            self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _grow(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.header_bytes_max:
+            # The parser turns this into the answer above.
+            message = "the head is too long"
+            raise ValueError(message)
+
+    def _refuse(self, kind: ProblemType) -> None:
+        problem = Problem(kind)
+        body = problem.json()
+        headers = [
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *problem.headers,
+        ]
+        status_line = f"HTTP/1.1 {kind.status} {http.HTTPStatus(kind.status).phrase}".encode()
+        head = b"\r\n".join([status_line, *(b"%b: %b" % header for header in headers)])
+        self.transport.write(head + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with an eye on slow heads, and with a stop in two steps.
+
+    Told to stop, it accepts no more connections, and serves those that are open for a while longer; each answer ends
+    its connection. So a client that sends at that moment gets its answer and goes elsewhere with the next request.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._on_started = on_started
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.end_if_late(now)
+        return await super().on_tick(counter)
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        self._service.begin_to_stop()
+        loop = asyncio.get_running_loop()
+        leave_until = loop.time() + LEAVING_SECONDS
+        while self.server_state.connections and loop.time() < leave_until and not self.force_exit:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+
+
+def make_server(service: Service, limits: ServerLimits, on_started: Callable[[], None] = lambda: None) -> Server:
+    """A server for this service; `server.serve(sockets=[…])` runs it until a signal tells it to stop."""
+    protocol = type("Protocol", (BoundedProtocol,), {"header_bytes_max": limits.header_bytes_max})
+    application: Any = service
+    config = uvicorn.Config(
+        application,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=limits.drain_seconds_max,
+    )
+    return Server(config, service, on_started)

@@ -1,0 +1,135 @@
+"""Keys: who may use this service, and as what.
+
+A key is 256 random bits. It is shown once, when it is made; what is stored is its SHA-256, which is enough, since
+nobody can guess 256 bits. A key that is revoked stops to work within `AGE_SECONDS_MAX`.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from application.commands import Role
+from application.ports import LogUnavailable
+from application.unit_of_work import ActorKind
+
+PREFIX = "rapport_"
+"""Begins every key, so that scanners find those that have strayed into repositories and logs."""
+SECRET_BYTES = 32
+
+AGE_SECONDS_MAX = 2.0
+"""How old the answer to "is this key good?" may be."""
+UNKNOWN_AGE_SECONDS_MAX = 0.25
+"""How old it may be when the key is unknown: one that was made just now should work at once."""
+LOAD_SECONDS_MAX = 5.0
+"""How long a request waits for that answer; a database that does not answer must not hold requests for ever."""
+
+ACTOR_KINDS: Mapping[Role, ActorKind] = {
+    Role.SERVICE: ActorKind.SERVICE,
+    Role.IMPORTER: ActorKind.IMPORT,
+    Role.REPORTING: ActorKind.SERVICE,
+    Role.STAFF: ActorKind.PERSON,
+    Role.AUDITOR: ActorKind.PERSON,
+    Role.PRIVACY: ActorKind.PERSON,
+    Role.ADMIN: ActorKind.PERSON,
+}
+"""What events say about who acted, by the role of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sends a request."""
+
+    key_id: UUID
+    role: Role
+    actor: str = field(init=False)
+    """The pseudonymous id in the events; also what an idempotency key belongs to."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "actor", f"key:{self.key_id}")
+
+    @property
+    def actor_kind(self) -> ActorKind:
+        """What events say about who acted."""
+        return ACTOR_KINDS[self.role]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is listed; the secret itself is not known."""
+
+    id: UUID
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def new_secret() -> str:
+    """A new key, to be shown once."""
+    return PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def fingerprint(secret: bytes) -> bytes:
+    """What is stored of a key."""
+    return hashlib.sha256(secret).digest()
+
+
+Usable = Callable[[], Awaitable[Mapping[bytes, Principal]]]
+"""Loads every key that can be used now, by fingerprint. Raises `LogUnavailable`."""
+
+
+class KeyRing:
+    """The usable keys, remembered for `AGE_SECONDS_MAX` at most.
+
+    All of them are loaded at once: so a flood of guessed keys asks the database no more than four times a second. While
+    the memory is young it is renewed in the background, and requests do not wait for it.
+    """
+
+    def __init__(self, load: Usable, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._clock = clock
+        self._principals: Mapping[bytes, Principal] = {}
+        self._loaded_at = float("-inf")
+        self._loading: asyncio.Task[None] | None = None
+
+    def known(self, fingerprint: bytes) -> Principal | None:
+        """Who has this key, if that can be told without waiting."""
+        age = self._clock() - self._loaded_at
+        if age > AGE_SECONDS_MAX:
+            return None
+        if age > AGE_SECONDS_MAX / 2:
+            self._renew()
+        return self._principals.get(fingerprint)
+
+    async def find(self, fingerprint: bytes) -> Principal | None:
+        """Who has this key; None if nobody does. Raises `LogUnavailable`."""
+        principal = self.known(fingerprint)
+        if principal is None and self._clock() - self._loaded_at > UNKNOWN_AGE_SECONDS_MAX:
+            await self._renewed()
+            principal = self._principals.get(fingerprint)
+        return principal
+
+    async def _renewed(self) -> None:
+        loading = self._renew()
+        await asyncio.wait([loading], timeout=LOAD_SECONDS_MAX)
+        if not loading.done():
+            raise LogUnavailable
+        await loading
+
+    def _renew(self) -> asyncio.Task[None]:
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._reload(), name="keys")
+            # A failure is told to those who wait; where nobody waits, the next request asks again.
+            self._loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._loading
+
+    async def _reload(self) -> None:
+        asked_at = self._clock()
+        self._principals = await self._load()
+        self._loaded_at = asked_at

@@ -1,0 +1,93 @@
+"""Keys in Postgres: made and revoked by the operator, read by the service. Only their SHA-256 is stored."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from application.commands import Role
+from application.keys import ApiKey, Principal, fingerprint, new_secret
+from application.ports import LogUnavailable
+from infrastructure.ids import new_id
+
+_COLUMNS = "id, name, role, created_at, expires_at, revoked_at"
+
+
+class ApiKeyNotFound(LookupError):  # noqa: N818 - it says what is the matter
+    """There is no key with this id, or none of this name that is not revoked yet."""
+
+
+class ApiKeys:
+    """The keys of one tenant, for the operator. `schema` is the tenant's."""
+
+    def __init__(self, operator: psycopg.Connection[Any], schema: str) -> None:
+        self._connection = operator
+        self._table = sql.Identifier(schema, "api_keys")
+
+    def create(self, name: str, role: Role, *, valid_for: timedelta | None = None) -> tuple[str, ApiKey]:
+        """Make a key. The secret that is returned is stored nowhere and cannot be shown again.
+
+        `name` says whose it is; it is shown in lists and must not be personal.
+        """
+        secret = new_secret()
+        statement = (
+            "INSERT INTO {} (id, name, role, hash, expires_at) "
+            "VALUES (%s, %s, %s, %s, clock_timestamp() + %s) RETURNING " + _COLUMNS
+        )
+        values = (new_id(), name, role, fingerprint(secret.encode()), valid_for)
+        with self._connection.transaction():
+            row = self._connection.execute(sql.SQL(statement).format(self._table), values).fetchone()
+        if row is None:
+            raise ApiKeyNotFound
+        return secret, _key(row)
+
+    def all(self) -> list[ApiKey]:
+        """Every key ever made, the oldest first."""
+        statement = sql.SQL("SELECT " + _COLUMNS + " FROM {} ORDER BY created_at, id").format(self._table)
+        with self._connection.transaction():
+            return [_key(row) for row in self._connection.execute(statement).fetchall()]
+
+    def revoke(self, key: UUID | str) -> ApiKey:
+        """Revoke one key, by id or by name; a name has to be that of one key only. Raises `ApiKeyNotFound`.
+
+        Running services stop to accept it within `AGE_SECONDS_MAX`. Revoking a revoked key by its id changes nothing.
+        """
+        condition = "id = %s" if isinstance(key, UUID) else "name = %s AND revoked_at IS NULL"
+        statement = (
+            "UPDATE {} SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE " + condition + " RETURNING "
+        ) + _COLUMNS
+        with self._connection.transaction():
+            rows = self._connection.execute(sql.SQL(statement).format(self._table), (key,)).fetchall()
+            if len(rows) != 1:
+                raise ApiKeyNotFound(str(key))
+        return _key(rows[0])
+
+
+class UsableKeys:
+    """Loads the keys that can be used now, as the service; an `application.keys.Usable`."""
+
+    def __init__(self, pool: AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]], schema: str) -> None:
+        self._pool = pool
+        self._statement = sql.SQL(
+            "SELECT hash, id, role FROM {} WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+        ).format(sql.Identifier(schema, "api_keys"))
+
+    async def __call__(self) -> Mapping[bytes, Principal]:
+        """See `Usable`."""
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(self._statement)
+                rows = await cursor.fetchall()
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise LogUnavailable from error
+        return {bytes(mark): Principal(key_id, Role(role)) for mark, key_id, role in rows}
+
+
+def _key(row: tuple[Any, ...]) -> ApiKey:
+    key_id, name, role, created_at, expires_at, revoked_at = row
+    times: tuple[datetime, datetime | None, datetime | None] = (created_at, expires_at, revoked_at)
+    return ApiKey(key_id, name, Role(role), *times)
