@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -85,39 +86,49 @@ class KeyFile:
         return KeyEncryptionKeys(self._read())
 
     def create(self) -> KeyEncryptionKeys:
-        """Make the first key; there must be none yet."""
+        """Make the first key. Of two that do so at once one is first, and both get its key."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._write([new_key()])
+        temporary = self._write_beside([new_key()])
+        with suppress(FileExistsError):
+            self.path.hardlink_to(temporary)
+        temporary.unlink()
+        self._sync_folder()
         return self.load()
 
     def rotate(self) -> KeyEncryptionKeys:
         """Put a new key in front. The old ones still unwrap, until `retire` is called."""
-        self._write([new_key(), *self._read()])
+        self._replace([new_key(), *self._read()])
         return self.load()
 
     def retire(self) -> KeyEncryptionKeys:
         """Forget all keys but the newest; everything must have been wrapped anew before."""
-        self._write(self._read()[:1])
+        self._replace(self._read()[:1])
         return self.load()
 
     def _read(self) -> list[bytes]:
         try:
             lines = self.path.read_text(encoding="ascii").split()
-        except FileNotFoundError as error:
+            keys = [base64.b64decode(line, validate=True) for line in lines]
+        except (FileNotFoundError, ValueError) as error:
             raise KeyEncryptionKeyMissing from error
-        keys = [base64.b64decode(line, validate=True) for line in lines]
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise KeyEncryptionKeyMissing
         return keys
 
-    def _write(self, keys: Sequence[bytes]) -> None:
-        temporary = self.path.with_suffix(".new")
+    def _replace(self, keys: Sequence[bytes]) -> None:
+        self._write_beside(keys).replace(self.path)
+        self._sync_folder()
+
+    def _write_beside(self, keys: Sequence[bytes]) -> Path:
+        temporary = self.path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write("".join(base64.b64encode(key).decode("ascii") + "\n" for key in keys))
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path)
+        return temporary
+
+    def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -157,7 +168,7 @@ def unseal(sealed: str, key: bytes, place: Place) -> str:
     """Decrypt what `seal` made for this place. Raises `WrongKey`."""
     derived = field_key(key, place)
     raw = base64.b64decode(sealed)
-    # GCM does not commit to its key: the check tells a wrong key from a damaged text.
+    # GCM does not commit to its key: without this check one text could be made to open with two of them.
     if not hmac.compare_digest(raw[:_CHECK_BYTES], _check(derived)):
         raise WrongKey
     nonce = raw[_CHECK_BYTES : _CHECK_BYTES + _NONCE_BYTES]

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from application.ports import RecordedEvent
-from infrastructure.codec import Codec, FindKey
+from application.ports import Decision, NewClaim, NewEvent, RecordedEvent
+from infrastructure.codec import Codec, Encoded, FindKey
 
 COLUMNS = (
     "position, stream_id, version, type, schema_version, body, occurred_at, recorded_at, actor, actor_kind, "
@@ -23,6 +23,40 @@ def recorded(codec: Codec, row: Sequence[Any], find_key: FindKey) -> RecordedEve
     position, stream, version, name, schema_version, body, *envelope = row
     event = codec.decode(name, schema_version, body, codec.place(stream, version), find_key)
     return RecordedEvent(position, stream, version, name, schema_version, event, body, *envelope)
+
+
+def recorded_now(
+    codec: Codec, decision: Decision, at: datetime, base: int | None = None, stored: Sequence[bytes] = ()
+) -> tuple[RecordedEvent, ...]:
+    """The events of a decision behind position `base`; at position 0 and without bodies where nothing is stored."""
+    metadata = decision.metadata
+    events = []
+    for i, new in enumerate(decision.events):
+        event_type = codec.of(new.event).event_type
+        events.append(
+            RecordedEvent(
+                position=0 if base is None else base + i + 1,
+                stream_id=new.stream_id,
+                version=new.version,
+                type=event_type.name,
+                schema_version=event_type.schema_version,
+                event=new.event,
+                body=stored[i] if stored else b"",
+                occurred_at=metadata.occurred_at,
+                recorded_at=at,
+                actor=metadata.actor,
+                actor_kind=metadata.actor_kind,
+                command_id=metadata.command_id,
+                correlation_id=metadata.correlation_id,
+                causation_id=metadata.causation_id,
+                on_behalf_of=metadata.on_behalf_of,
+                reason=metadata.reason,
+                source=metadata.source,
+                source_recorded_at=metadata.source_recorded_at,
+                customer_id=new.customer_id,
+            )
+        )
+    return tuple(events)
 
 
 def bodies(rows: Iterable[Sequence[Any]]) -> list[bytes]:
@@ -72,6 +106,63 @@ class Batch:
     new_texts: list[UUID] = field(default_factory=list)
     new_text_subjects: list[UUID] = field(default_factory=list)
     new_text_keys: list[bytes] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many events the batch holds."""
+        return len(self.streams)
+
+    def begin_command(self, decision: Decision) -> None:
+        """The events that are added from here on are those of this command."""
+        self.command_principals.append(decision.key.principal)
+        self.command_keys.append(decision.key.key)
+        self.command_ids.append(decision.metadata.command_id)
+        self.command_targets.append(decision.target_id)
+        self.command_digests.append(decision.digest)
+        self.command_first.append(self.size + 1)
+
+    def add_event(self, decision: Decision, new: NewEvent, encoded: Encoded) -> None:
+        """Add one event, with the envelope that its command gives it."""
+        metadata = decision.metadata
+        self.streams.append(new.stream_id)
+        self.versions.append(new.version)
+        self.types.append(encoded.name)
+        self.schema_versions.append(encoded.schema_version)
+        self.occurred.append(metadata.occurred_at)
+        self.source_recorded.append(metadata.source_recorded_at)
+        self.actors.append(metadata.actor)
+        self.actor_kinds.append(metadata.actor_kind)
+        self.behalf.append(metadata.on_behalf_of)
+        self.reasons.append(metadata.reason)
+        self.sources.append(metadata.source)
+        self.commands.append(metadata.command_id)
+        self.correlations.append(metadata.correlation_id)
+        self.causations.append(metadata.causation_id)
+        self.customers.append(new.customer_id)
+        self.bodies.append(encoded.body)
+
+    def end_command(self) -> None:
+        """The command has all of its events."""
+        self.command_last.append(self.size)
+
+    def add_release(self, kind: str, value: bytes, stream: UUID) -> None:
+        """Give back a claim that the stream holds."""
+        self.drop_kinds.append(kind)
+        self.drop_values.append(value)
+        self.drop_streams.append(stream)
+
+    def add_claim(self, new: NewClaim, value: bytes) -> None:
+        """Take a claim; `value` is its keyed hash."""
+        self.take_kinds.append(new.claim.kind)
+        self.take_values.append(value)
+        self.take_streams.append(new.stream_id)
+        self.take_subjects.append(new.subject)
+
+    def add_text_key(self, text: UUID, subject: UUID, wrapped: bytes) -> None:
+        """Keep the key of one free text about a subject."""
+        self.new_texts.append(text)
+        self.new_text_subjects.append(subject)
+        self.new_text_keys.append(wrapped)
 
     def arguments(self) -> list[str]:
         """Every column as the text of an array; building it here costs less than the driver's own adaptation."""
@@ -123,6 +214,39 @@ _READ_TYPES = "uuid int"
 _CLAIM_TYPES = "text bytea uuid text bytea uuid uuid"
 _KEY_TYPES = "uuid bytea uuid uuid uuid bytea"
 _ARGUMENT_TYPES = f"{_EVENT_TYPES} {_COMMAND_TYPES} {_READ_TYPES} {_CLAIM_TYPES} {_KEY_TYPES}".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`append` has stored all of the batch, behind this position."""
+
+    base: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hindered:
+    """`append` has stored nothing, and these are all the reasons."""
+
+    known: Sequence[int]
+    """Commands that are stored already, as places in the batch from 1."""
+    stale: Sequence[UUID]
+    taken: Sequence[int]
+    """Claims that are held already, as places among those of the batch from 1."""
+    fenced: Sequence[UUID]
+    """Subjects that were to get a key and have one, or had one."""
+    erased: Sequence[UUID]
+
+    @property
+    def is_by_keys_alone(self) -> bool:
+        """Whether nothing but the new keys stood in the way."""
+        return not (self.known or self.stale or self.taken or self.erased)
+
+
+def verdict(row: Sequence[Any]) -> Stored | Hindered:
+    """What the one row says that `append` returns."""
+    base, at, *reasons = row
+    return Stored(base, at) if base is not None else Hindered(*(reason or () for reason in reasons))
 
 
 def append_statement(schema: str) -> str:
