@@ -9,10 +9,10 @@ something else.
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, WithJsonSchema
 
 from domain.values import ExternalIdentifier
 
@@ -78,6 +78,12 @@ VatId: TypeAlias = Annotated[
 """A value-added-tax or other tax number, as it is printed on an invoice."""
 Day: TypeAlias = Annotated[date, Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1))]
 """A local calendar day. The bounds catch years with a missing or a doubled digit."""
+Instant: TypeAlias = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    AfterValidator(lambda instant: instant.astimezone(UTC)),
+]
+"""An instant with its offset from UTC, kept in UTC."""
 Days: TypeAlias = Annotated[int, Field(ge=-DAYS_MAX, le=DAYS_MAX)]
 """A number of days; which ones make sense is a rule of the domain."""
 EffortMinutes: TypeAlias = Annotated[int, Field(ge=0, le=EFFORT_MINUTES_MAX)]

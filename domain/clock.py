@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, TypeAlias
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from domain.working_hours import Interval, Week, WorkingHours, second_of_day
 
@@ -37,6 +37,15 @@ END: Final = 1 << 62
 
 Piece: TypeAlias = tuple[int, int]
 """Time from the first until, not including, the second."""
+
+
+def time_zone_exists(name: str) -> bool:
+    """Whether the IANA database, as this machine has it, knows a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError):  # a name may also be that of a folder or lead out of it
+        return False
+    return True
 
 
 def microseconds(instant: datetime) -> int:

@@ -7,6 +7,7 @@ the business are decisions of the aggregates.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
 from functools import cache
@@ -100,6 +101,27 @@ class Exact:
 
 ExactDecimal: TypeAlias = Annotated[Decimal, Exact()]
 """A decimal with at most 15 digits before and 6 after the point, as text in JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utc:
+    """Marks an instant that is kept in UTC, wherever it was read."""
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: Callable[..., Any]) -> Mapping[str, object]:
+        """Describe the shape to validators that ask for it."""
+        return {
+            "type": "function-after",
+            "function": {"type": "no-info", "function": _in_utc},
+            "schema": {"type": "datetime", "tz_constraint": "aware"},
+        }
+
+
+def _in_utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+Instant: TypeAlias = Annotated[datetime, Utc()]
+"""An aware datetime in UTC."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _COUNTRY = re.compile(r"[A-Z]{2}")

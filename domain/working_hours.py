@@ -9,22 +9,39 @@ Rules
 """
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Annotated, TypeAlias
 
 from domain.values import immutable
 
-TIME_ZONE_LENGTH_MAX = 64
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+_OPENS = rf"^{_TIME}$"
+_CLOSES = rf"^({_TIME}|24:00(:00)?)$"
+_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
+_ZONE_LENGTH_MAX = 64
 """The longest name in the IANA database has 32 letters."""
-_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
-_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
-_MIDNIGHT = re.compile(r"24:00(:00)?")
 
 
-def check_time_zone(name: str) -> None:
-    """Refuse what is not an IANA zone in shape; whether the zone exists is a rule of the aggregates."""
-    if len(name) > TIME_ZONE_LENGTH_MAX or not _TIME_ZONE.fullmatch(name):
-        msg = "a time zone is an IANA name such as Europe/Berlin"
-        raise ValueError(msg)
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """Marks a text that is spelled as a pattern says, for the schemas that are generated from it."""
+
+    pattern: str
+    length_max: int
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: Callable[..., object]) -> Mapping[str, object]:
+        """Describe the shape to validators that ask for it."""
+        return {"type": "str", "pattern": self.pattern, "max_length": self.length_max, "strict": True}
+
+
+OpeningTime: TypeAlias = Annotated[str, Spelled(_OPENS, len("09:00:30"))]
+"""A local time such as `09:00` or `09:00:30`."""
+ClosingTime: TypeAlias = Annotated[str, Spelled(_CLOSES, len("09:00:30"))]
+"""A local time, or `24:00` for the end of the day."""
+ZoneName: TypeAlias = Annotated[str, Spelled(_ZONE, _ZONE_LENGTH_MAX)]
+"""The IANA name of a time zone: `Europe/Berlin`. Whether the zone exists is a rule of the aggregates."""
 
 
 def second_of_day(time: str) -> int:
@@ -37,11 +54,11 @@ def second_of_day(time: str) -> int:
 class Interval:
     """Local time of one day from `opens` until `closes`, which is not part of it; the day ends at 24:00."""
 
-    opens: str
-    closes: str
+    opens: OpeningTime
+    closes: ClosingTime
 
     def __post_init__(self) -> None:
-        if not _TIME.fullmatch(self.opens) or not (_TIME.fullmatch(self.closes) or _MIDNIGHT.fullmatch(self.closes)):
+        if not (re.fullmatch(_OPENS, self.opens) and re.fullmatch(_CLOSES, self.closes)):
             msg = "local times are written as 09:00 or 09:00:30; only a closing time may be 24:00"
             raise ValueError(msg)
         if second_of_day(self.opens) >= second_of_day(self.closes):
@@ -78,7 +95,7 @@ class DatedIntervals:
 class WorkingHours:
     """One complete set of working hours; `weekly_breaks` are taken every week, `breaks` on their dates."""
 
-    time_zone: str
+    time_zone: ZoneName
     weekly: Week = Week()
     shifts: tuple[DatedIntervals, ...] = ()
     weekly_breaks: Week = Week()
@@ -86,4 +103,6 @@ class WorkingHours:
     holidays: tuple[date, ...] = ()
 
     def __post_init__(self) -> None:
-        check_time_zone(self.time_zone)
+        if len(self.time_zone) > _ZONE_LENGTH_MAX or not re.fullmatch(_ZONE, self.time_zone):
+            msg = "a time zone is an IANA name such as Europe/Berlin"
+            raise ValueError(msg)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from domain import customer, product, sales_document
+from domain import customer, product, sales_document, service_calendar, staff, team
 
 Body = dict[str, Any]
 Upcaster = Callable[[Body], Body]
@@ -93,5 +93,12 @@ EVENT_TYPES = Registry(
         EventType("sales-document.invoice-cancelled", sales_document.InvoiceCancelled),
         EventType("sales-document.credit-note-posted", sales_document.CreditNotePosted),
         EventType("sales-document.adjustment-posted", sales_document.AdjustmentPosted),
+        EventType("service-calendar.defined", service_calendar.CalendarDefined),
+        EventType("service-calendar.revised", service_calendar.CalendarRevised),
+        EventType("team.defined", team.TeamDefined),
+        EventType("staff.registered", staff.StaffRegistered),
+        EventType("staff.team-joined", staff.TeamJoined),
+        EventType("staff.team-left", staff.TeamLeft),
+        EventType("staff.left", staff.StaffLeft),
     )
 )

@@ -56,6 +56,16 @@ from domain.sales_document import (
     RevenueLine,
 )
 from domain.values import ExternalIdentifier, Money, ProductId
+from tests.colleagues import (
+    KATHERINE_JOINED,
+    KATHERINE_LEFT,
+    KATHERINE_LEFT_THE_TEAM,
+    KATHERINE_REGISTERED,
+    LABOUR_DAY_ENTERED_LATE,
+    SECOND_LEVEL_DEFINED,
+    SUPPORT_HOURS_DEFINED,
+    SUPPORT_HOURS_REVISED,
+)
 from tests.people import (
     ACME,
     ACME_BLOCKED,
@@ -292,4 +302,15 @@ EXAMPLES: Iterable[object] = (
         lines=(ADJUSTED_LINE,),
         adjustment_reason=AdjustmentReason.BAD_DEBT,
     ),
+    SUPPORT_HOURS_DEFINED,
+    replace(SUPPORT_HOURS_DEFINED, external_identifiers=()),
+    SUPPORT_HOURS_REVISED,
+    LABOUR_DAY_ENTERED_LATE,
+    SECOND_LEVEL_DEFINED,
+    replace(SECOND_LEVEL_DEFINED, external_identifiers=()),
+    KATHERINE_REGISTERED,
+    replace(KATHERINE_REGISTERED, external_identifiers=()),
+    KATHERINE_JOINED,
+    KATHERINE_LEFT_THE_TEAM,
+    KATHERINE_LEFT,
 )
