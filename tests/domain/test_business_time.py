@@ -567,7 +567,7 @@ on_the_quarter = st.builds(
 )
 instants = st.one_of(
     on_the_quarter,
-    st.datetimes(datetime(2009, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(datetime(2009, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - Hypothesis adds the zone
 )
 targets = st.one_of(st.integers(0, 3 * DAY), st.integers(0, 200).map(lambda quarter: quarter * 15 * MINUTE))
 
