@@ -27,6 +27,8 @@ SILENCED_WITH_REASON = re.compile(
 )
 MEANINGLESS_NAME = re.compile(r"^(?:I[A-Z][a-z]|Base[A-Z]|Abstract[A-Z])|(?:Manager|Helper|Utils?|Impl)$")
 LARGEST_FILE_BYTES = 500_000
+NEVER_NAMED = {"tzdata", "uvloop"}
+"""Packages that others find by themselves: `zoneinfo` and uvicorn."""
 
 
 @cache
@@ -145,3 +147,14 @@ def test_every_dependency_has_its_reason() -> None:
     table = (ROOT / "docs/adr/0012-few-dependencies-and-why.md").read_text("utf-8")
     explained = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(",")}
     assert {package(name) for name in project()["project"]["dependencies"]} == explained - {"package", "---"}
+
+
+def test_every_dependency_is_used() -> None:
+    ours = ("api/", "application/", "domain/", "infrastructure/", "projections/")
+    code = " ".join(line for place, line in lines() if place.startswith(ours))
+    unused = [
+        name
+        for name in map(package, project()["project"]["dependencies"])
+        if name not in NEVER_NAMED and not re.search(rf"\b{name.replace('-', '_')}(?:_impl)?\b", code)
+    ]
+    assert unused == []
