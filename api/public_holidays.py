@@ -17,7 +17,7 @@ class HolidaysAreUnknown(LookupError):  # noqa: N818 - it is the answer to whoev
 
 @dataclass(frozen=True, slots=True)
 class PublicHoliday:
-    """A local date on which offices are closed, and what is celebrated, in the language of the country."""
+    """A local date on which offices are closed, and what is celebrated, in English where the package knows it."""
 
     date: date
     name: str
@@ -26,7 +26,8 @@ class PublicHoliday:
 def public_holidays(country: str, years: Sequence[int], *, subdivision: str | None = None) -> tuple[PublicHoliday, ...]:
     """The public holidays of a country (ISO 3166-1) and perhaps a part of it (ISO 3166-2, such as `BE`), in order."""
     try:
-        found = holidays.country_holidays(country, subdiv=subdivision, years=years)
+        # Without a language the names would follow the locale of the machine.
+        found = holidays.country_holidays(country, subdiv=subdivision, years=years, language="en_US")
     except NotImplementedError as unknown:
         raise HolidaysAreUnknown(str(unknown)) from unknown
     return tuple(PublicHoliday(day, name) for day, name in sorted(found.items()))

@@ -11,7 +11,7 @@ def test_holidays_come_in_order_and_with_their_names() -> None:
     found = public_holidays("DE", [2027, 2026])
     assert list(found) == sorted(found, key=lambda holiday: holiday.date)
     assert {holiday.date.year for holiday in found} == {2026, 2027}
-    assert PublicHoliday(date(2026, 5, 1), "Erster Mai") in found
+    assert PublicHoliday(date(2026, 5, 1), "Labor Day") in found
 
 
 def test_a_part_of_a_country_may_have_more_of_them() -> None:
