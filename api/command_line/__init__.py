@@ -1,0 +1,38 @@
+"""The command line `rapport`: one module for each command, read only when it is asked for.
+
+parser     what can be said, and the help
+terminal   what all commands share: where they write, and how they fail
+serving    serve
+processes  api-process and projector-process, which serve starts
+importing  import
+keys       keys create, list and revoke
+status     status
+rebuilding rebuild
+catalogue  events
+history    history
+checking   verify-settings and check
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from api.command_line.parser import make_parser
+from api.command_line.terminal import CommandFailed, fail
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status. 0: done. 1: done, with something to look at. 2: not understood."""
+    given = make_parser().parse_args(arguments)
+    module = import_module(f"api.command_line.{given.module}")
+    try:
+        status: int = module.run(given)
+    except CommandFailed as failure:
+        return fail(str(failure), failure.status)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever reads us, such as head, has seen enough; nothing more can be written, not even by the interpreter.
+        sys.stdout = None
+        return 0
+    return status

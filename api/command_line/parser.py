@@ -1,0 +1,256 @@
+"""What can be said on the command line, and the help for it."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from application.commands import Role
+
+EPILOG = """\
+first steps:
+  rapport serve                                   start everything; prints an address, a key and what to try
+  rapport keys create --role importer "retail"    make a key for an import
+  rapport import FILE --mapping MAPPING.toml      bring in what another system knows
+  rapport status                                  see how far the read models are
+
+Every setting has a variable, RAPPORT_ and its name in capitals; an option overrides it. All of them: docs/reference.
+"""
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; what it gives has `module`, the module that runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="rapport",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        description="An event-sourced CRM service: every number can be recomputed for any past moment, explained and "
+        "proved.",
+        epilog=EPILOG,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _serve(commands)
+    _import(commands)
+    _keys(commands)
+    _status(commands)
+    _events(commands)
+    _history(commands)
+    _rebuild(commands)
+    _verify_settings(commands)
+    _check(commands)
+    # Started by serve; they would only puzzle a reader of the help.
+    for name in ("api-process", "projector-process"):
+        commands.add_parser(name).set_defaults(module="processes", process=name)
+    return parser
+
+
+def _command(  # noqa: PLR0913 - what a command says about itself
+    commands: Commands,
+    name: str,
+    module: str,
+    summary: str,
+    *,
+    description: str = "",
+    examples: Sequence[str] = (),
+) -> argparse.ArgumentParser:
+    epilog = "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{description}".strip(),
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(module=module)
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which Rapport")
+    group.add_argument("--data", type=Path, metavar="DIR", help="its data folder (RAPPORT_DATA)")
+    group.add_argument("--tenant", metavar="NAME", help="its tenant, default main (RAPPORT_TENANT)")
+    group.add_argument("--database-url", metavar="URL", help="a Postgres of your own (RAPPORT_DATABASE_URL)")
+
+
+def _client(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which service")
+    group.add_argument("--url", help="its address, default http://127.0.0.1:8000 (RAPPORT_URL)")
+    group.add_argument("--key", help="your key (RAPPORT_KEY); other users of this machine may see options")
+
+
+def _serve(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "serve",
+        "serving",
+        "start the database, the API and the projector",
+        description="Starts an embedded Postgres, unless RAPPORT_DATABASE_URL names another, and keeps all running.\n"
+        "The first start makes a key and shows it once. Ctrl-C ends it; commands in flight are finished.",
+        examples=["rapport serve", "rapport serve --data ./data --port 8100", "rapport serve --reporting-currency GBP"],
+    )
+    parser.add_argument("--host", help="address to listen on, default 127.0.0.1 (RAPPORT_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on, default 8000; 0 takes a free one (RAPPORT_PORT)")
+    parser.add_argument(
+        "--reporting-currency",
+        metavar="CODE",
+        help="of the reports, default EUR; chosen at the first start, for ever (RAPPORT_REPORTING_CURRENCY)",
+    )
+    parser.add_argument(
+        "--time-zone",
+        metavar="ZONE",
+        help="whose days and months the reports count in, default UTC; chosen at the first start (RAPPORT_TIME_ZONE)",
+    )
+    parser.add_argument("--api-processes", type=int, metavar="N", help="API processes (RAPPORT_API_PROCESSES)")
+    parser.add_argument(
+        "--projector-processes", type=int, metavar="N", help="projector processes (RAPPORT_PROJECTOR_PROCESSES)"
+    )
+    _data(parser)
+
+
+def _import(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "import",
+        "importing",
+        "turn a CSV file into commands, as a mapping says",
+        description="FILE may be packed (.gz, .zip). Mappings: docs/reference/import-mapping.md. An import\n"
+        "that was stopped is started again: what was done comes back as it was answered then, and nothing is\n"
+        "done twice. Ends with status 1 if a row was refused or could not be read.",
+        examples=[
+            "rapport import online_retail.csv.gz --mapping docs/how-to/retail.toml",
+            "rapport import FILE --mapping MAPPING.toml --check",
+            "rapport import FILE --mapping MAPPING.toml --list special-rows.csv",
+        ],
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file, as .csv, .csv.gz or .zip")
+    parser.add_argument("--mapping", type=Path, required=True, metavar="TOML", help="what its rows mean")
+    parser.add_argument("--check", action="store_true", help="send nothing; show the first command of each kind")
+    parser.add_argument(
+        "--list", type=Path, metavar="CSV", help="write special, refused and unreadable rows to this file"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show a progress bar (default: on a terminal)",
+    )
+    _client(parser)
+
+
+def _keys(commands: Commands) -> None:
+    parser = _command(commands, "keys", "keys", "make, list and revoke the keys that may use the service")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _command(
+        actions,
+        "create",
+        "keys",
+        "make a key and show it, once",
+        description="Only its SHA-256 is stored. NAME says whose key it is; it must not be personal.",
+        examples=['rapport keys create "web shop"', 'rapport keys create --role reporting --days 90 "monthly figures"'],
+    )
+    create.add_argument("name", metavar="NAME", help="whose key it is")
+    roles = [role.value for role in Role]
+    create.add_argument(
+        "--role", choices=roles, default=Role.SERVICE.value, metavar="ROLE", help=f"{', '.join(roles)}; default service"
+    )
+    create.add_argument(
+        "--days", type=int, metavar="N", help="for how many days it is good; default: until it is revoked"
+    )
+    listing = _command(actions, "list", "keys", "list all keys that were ever made")
+    revoke = _command(
+        actions, "revoke", "keys", "revoke a key", description="Running services stop to accept it within seconds."
+    )
+    revoke.add_argument("which", metavar="KEY", help="its id, or its name if only one key has it")
+    for action, each in (("create", create), ("list", listing), ("revoke", revoke)):
+        each.set_defaults(action=action)
+        _data(each)
+
+
+def _status(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "status",
+        "status",
+        "show the log, the read models and how far each of them is",
+        description="Ends with status 1 if a read model has stopped.",
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    _data(parser)
+
+
+def _events(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "events",
+        "catalogue",
+        "print the catalogue of events: stored names, versions, what they say",
+        description="The stored names and shapes are a public contract; they are added to and never changed.",
+        examples=["rapport events", "rapport events customer", "rapport events customer.registered --schema"],
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this event, or those of one kind of stream")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schemas of the plain and the stored form")
+    parser.add_argument("--markdown", action="store_true", help="print the catalogue as a page of the documentation")
+
+
+def _history(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "history",
+        "history",
+        "show what happened to a customer, over all streams",
+        description="CUSTOMER is our id, or an identifier of any system: number:C-1001, shop:4711.",
+        examples=["rapport history number:C-1001", "rapport history retail:17850 --limit 20"],
+    )
+    parser.add_argument("customer", metavar="CUSTOMER")
+    parser.add_argument(
+        "--limit", type=int, default=1_000, metavar="N", help="show at most so many events (default 1000)"
+    )
+    parser.add_argument("--at-position", type=int, metavar="P", help="as it was known at this position of the log")
+    parser.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
+    _client(parser)
+
+
+def _rebuild(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "rebuild",
+        "rebuilding",
+        "make a read model anew from the log",
+        description="The tables that answer now go on answering until the new ones have caught up. An interrupted\n"
+        "rebuild is gone on with when it is started again.",
+        examples=["rapport rebuild revenue_statistics"],
+    )
+    parser.add_argument("name", metavar="NAME", help="the read model, as rapport status names it")
+    _data(parser)
+
+
+def _verify_settings(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "verify-settings",
+        "checking",
+        "check settings and database server, as serve does before it starts",
+        description="Shows the settings in force. Ends with status 78 if the service would refuse to start.",
+    )
+    parser.set_defaults(what="settings")
+    _data(parser)
+
+
+def _check(commands: Commands) -> None:
+    parser = _command(commands, "check", "checking", "check files of cases against the definitions of Rapport")
+    kinds = parser.add_subparsers(title="kinds of cases", metavar="KIND", required=True)
+    cases = _command(
+        kinds,
+        "business-time",
+        "checking",
+        "check cases of business time",
+        description="Says of each case whether it holds. Ends with status 1 if one does not.",
+    )
+    cases.add_argument("file", type=Path, metavar="FILE", help="the cases, as JSON")
+    cases.add_argument("--all", action="store_true", help="show the cases that hold, too")
+    cases.set_defaults(what="business-time")
