@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What the programs behind the commands are started with: make run SERVE_OPTIONS='--port 8100'.
 SERVE_OPTIONS ?=
 BENCH_OPTIONS ?=
-CHAOS_OPTIONS ?=
+CHAOS_ROUNDS ?= 3
 PYTEST_OPTIONS ?=
 
 # Every branch of these is run by a test: what they get wrong cannot be put right afterwards.
@@ -48,11 +48,12 @@ format: develop ## Put every file into the format of the house
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: develop ## Measure, side by side in one run, what docs/explanation promises
-	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+bench: develop ## Measure what is fast and what is not, side by side in one run
+	$(BIN)/python -m tests.benchmarks $(BENCH_OPTIONS)
 
-chaos: develop ## Kill, cut and restart everything under load, and compare what is stored
-	$(BIN)/python -m chaos $(CHAOS_OPTIONS)
+# Tests that end a process without warning say so in their names.
+chaos: develop ## Kill everything that runs, again and again (CHAOS_ROUNDS=3), and compare what is stored
+	for round in $$(seq $(CHAOS_ROUNDS)); do $(BIN)/python -m pytest -k kill || exit 1; done
 
 lock: ## Pin all packages again, from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --quiet --upgrade \
