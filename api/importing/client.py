@@ -5,6 +5,7 @@ answered first. The service may say at any time that it is busy or gone; then th
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,6 +141,6 @@ def _answer(line: dict[str, object]) -> CommandAnswer:
     if not isinstance(problem, dict):
         return CommandAnswer(status, replayed=bool(line.get("replayed")))
     errors = problem.get("errors") or [{}]
-    name = str(problem.get("type", "")).rstrip("/").rpartition("/")[2]
+    name = re.split("[/:]", str(problem.get("type", "")))[-1]
     rule = str(problem.get("detail") or problem.get("title") or "")
     return CommandAnswer(status, False, name or str(status), rule, str(errors[0].get("pointer") or ""))  # noqa: FBT003

@@ -4,10 +4,13 @@ A document with a row that cannot be read is held back whole: an invoice with a 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from api.importing.cells import Row
 from api.importing.mapping import CommandRule, FirstSeenRule, ImportMapping, SpecialRule
@@ -18,6 +21,14 @@ UNREADABLE = "unreadable"
 HELD_BACK = "held back with an unreadable row"
 REFUSED = "refused"
 UNMATCHED = "taken by no rule"
+REGISTERED_DIFFERENTLY = "key-is-used-for-another-request"
+"""What is registered stays as it was described first; a longer file may describe it differently."""
+
+KEY_LENGTH_MAX = 255
+"""Of idempotency keys, which are printable ASCII without spaces."""
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+_SAFE_KEY = re.compile(f"[{re.escape(_SAFE)}]{{1,{KEY_LENGTH_MAX}}}")
+
 NOT_BOOKED = frozenset({UNREADABLE, HELD_BACK, REFUSED, UNMATCHED})
 """Outcomes that nobody has asked for."""
 
@@ -191,15 +202,26 @@ def _number(row: Row) -> int:
 
 def _rule_command(rule: CommandRule, row: Row, rows: list[Row]) -> PlannedCommand:
     line = {"target": _needed(rule.target, row, rows, "target")} if rule.target is not None else {}
-    key = str(_needed(rule.key, row, rows, "key"))
+    key = safe_key(str(_needed(rule.key, row, rows, "key")))
     encoded = _line({"key": key, "command": rule.command, **line, "data": rule.data(row, rows)})
     return PlannedCommand(encoded, key, rule.command, [_number(row) for row in rows], rule.outcome)
 
 
 def _first_seen_command(rule: FirstSeenRule, row: Row) -> PlannedCommand:
-    key = str(_needed(rule.key, row, [row], "key"))
+    key = safe_key(str(_needed(rule.key, row, [row], "key")))
     encoded = _line({"key": key, "command": rule.command, "data": rule.data(row, [row])})
-    return PlannedCommand(encoded, key, rule.command, (), rule.name, rule.already_there)
+    return PlannedCommand(encoded, key, rule.command, (), rule.name, rule.already_there | {REGISTERED_DIFFERENTLY})
+
+
+def safe_key(key: str) -> str:
+    """The key in the characters and within the length that idempotency keys have; different keys stay different."""
+    if _SAFE_KEY.fullmatch(key):
+        return key
+    quoted = quote(key, safe=_SAFE)
+    if len(quoted) <= KEY_LENGTH_MAX:
+        return quoted
+    digest = sha256(key.encode()).hexdigest()
+    return f"{quoted[: KEY_LENGTH_MAX - len(digest) - 1]}~{digest}"
 
 
 def _needed(fill: Fill, row: Row, rows: list[Row], what: str) -> Json:

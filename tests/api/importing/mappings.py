@@ -120,10 +120,14 @@ class Mill:
     def _answer(self, place: int, line: dict[str, object]) -> dict[str, object]:
         key = str(line["key"])
         if key in self.refuse:
-            problem = {"type": f"/problems/{self.refuse[key]}", "detail": "No.", "errors": [{"pointer": "/number"}]}
+            problem = {
+                "type": f"urn:rapport:problem:{self.refuse[key]}",
+                "detail": "No.",
+                "errors": [{"pointer": "/number"}],
+            }
             return {"line": place, "key": key, "status": 409, "problem": problem}
         if self.done.get(key, line) != line:
-            problem = {"type": "/problems/key-is-used-for-another-request", "detail": "Another request."}
+            problem = {"type": "urn:rapport:problem:key-is-used-for-another-request", "detail": "Another request."}
             return {"line": place, "key": key, "status": 422, "problem": problem}
         replayed = key in self.done
         self.done[key] = line

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.importing import run
 from api.importing.client import BulkClient, ImportStopped
 from api.importing.mapping import ImportMapping
-from api.importing.plan import HELD_BACK, REFUSED, UNMATCHED, UNREADABLE
+from api.importing.plan import HELD_BACK, REFUSED, UNMATCHED, UNREADABLE, safe_key
 from api.importing.run import Progress, run_import
 from api.importing.summary import Account, CommandCounts, RowList, Summary
 from tests.api.importing.mappings import HEADER, INVOICES, Mill, file_of, mapping_of
@@ -126,6 +126,35 @@ def test_what_somebody_else_has_registered_is_there_already(tmp_path: Path) -> N
     summary = imported(mapping_of(tmp_path), file_of(tmp_path, FLOUR, YEAST), mill)
     assert summary.commands["register"] == CommandCounts(accepted=1, already_there=1)
     assert summary.complete
+
+
+def test_what_a_longer_file_describes_differently_stays_as_it_was_registered(tmp_path: Path) -> None:
+    mill, mapping = Mill(), mapping_of(tmp_path)
+    mill.done["mill/customer/ACME"] = {"data": {"number": "ACME", "name": "Acme"}}
+    summary = imported(mapping, file_of(tmp_path, FLOUR), mill)
+    assert summary.commands["register"] == CommandCounts(already_there=1)
+    assert summary.complete
+
+
+@pytest.mark.parametrize(
+    ("number", "key"),
+    [
+        ("BANK CHARGES", "mill/invoice/BANK%20CHARGES"),
+        ("100%", "mill/invoice/100%25"),
+        ("Éclair", "mill/invoice/%C3%89clair"),
+        ("(x)/y:z", "mill/invoice/(x)/y:z"),
+    ],
+)
+def test_keys_have_only_the_characters_that_keys_may_have(number: str, key: str, tmp_path: Path) -> None:
+    mill = Mill()
+    imported(mapping_of(tmp_path), file_of(tmp_path, FLOUR.replace("R-1", number)), mill)
+    assert key in mill.done
+
+
+def test_long_keys_stay_different() -> None:
+    keys = {safe_key("x" * 300 + end) for end in "ab"}
+    assert len(keys) == 2
+    assert {len(key) for key in keys} == {255}
 
 
 def test_what_cannot_be_registered_is_no_complete_import(tmp_path: Path) -> None:
