@@ -20,7 +20,7 @@ PACKAGE_INDEX = re.compile(
 )
 HOME = re.compile(r"/(?:root|(?:home|Users)/(?!ada/)[\w.-]+)/")
 """Only our Ada has a home in the tree: she is nobody's machine."""
-UNFINISHED = re.compile(r"\b(?:T[O]DO|FIX[M]E|X[X]X|HA[C]K)\b|NotImplemented[E]rror|mark\.(?:ski[p]|xfai[l])\b")
+UNFINISHED = re.compile(r"\b(?:T[O]DO|FIX[M]E|X[X]X|HA[C]K)\b|raise NotImplemented[E]rror|mark\.(?:ski[p]|xfai[l])\b")
 SILENCED = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma:\s*no cover|fmt:\s*off|ruff:).*")
 SILENCED_WITH_REASON = re.compile(
     r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|type:\s*ignore\[[\w,\s-]+\]|pragma:\s*no cover)\s+[-#]\s*\w+.*"
