@@ -1,28 +1,53 @@
-"""The composition root: wires the layers into a service, from ports or from settings."""
+"""The composition root: wires the layers into a service, from ports or from settings.
+
+`create_app` makes the service over any ports; `open_service` makes them from settings, on Postgres; `serve` runs it.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from api import VERSION
 from api.authentication import Doorkeeper
 from api.bulk import BulkRoute
 from api.commands import CommandRoutes, Submits
+from api.customers import CustomerRoutes
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
 from api.health import Check, HealthRoutes
+from api.lag import Lag
 from api.log_reading import ReadsLog
+from api.logs import configure as configure_logs
 from api.metrics import Counter, Gauge, Metrics
 from api.openapi import Description
 from api.operations import Operation, Router
+from api.reports import ReportRoutes
+from api.server import ServerLimits, make_server
 from api.service import Limits, Service
 from api.submissions import CommandForm, SubmissionMaker
 from application import customers, products, sales_documents  # noqa: F401 - importing them registers their commands
 from application.commands import AGGREGATES, COMMANDS
 from application.keys import KeyRing, Usable
+from application.writer import Writer, WriterLimits
+from infrastructure.api_keys import UsableKeys
+from infrastructure.codec import Codec
+from infrastructure.database import Databases
+from infrastructure.encryption import KeyFile
+from infrastructure.event_store import AsyncPool, PostgresEventLog
+from infrastructure.event_types import EVENT_TYPES
+from infrastructure.ids import new_id
+from infrastructure.server import databases_of
+from infrastructure.settings import Settings
+from infrastructure.supervised import Supervision, listening_socket
+from infrastructure.tenant import load_tenant
+from projections.read_model import ReadModels
+from projections.reports import Reports
 
 
 class Writes(Submits, Protocol):
@@ -70,6 +95,7 @@ class Ports:
     """What has to work for requests to be served."""
     measure: Callable[[], Awaitable[None]] = _nothing_to_measure
     """Measures what the metrics show and nobody tells them."""
+    reports: Reports | None = None
 
 
 def create_app(ports: Ports, limits: Limits | None = None) -> Service:
@@ -108,7 +134,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
 def describe(ports: Ports, limits: Limits, news: News, health: HealthRoutes) -> Description:
     """All operations, and what is to be said about them."""
     documents = EventDocuments(ports.event_classes)
-    return Description(_operations(ports, limits, documents, news, health), documents, version("rapport"))
+    return Description(_operations(ports, limits, documents, news, health), documents, VERSION)
 
 
 def _operations(
@@ -132,4 +158,100 @@ def _operations(
     yield from commands.operations()
     yield bulk.operation()
     yield from EventRoutes(ports.log, documents, news, AGGREGATES.values(), limits).operations()
+    yield from CustomerRoutes(ports.log, documents, limits, ports.clock).operations()
+    if ports.reports is not None:
+        yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
     yield from health.operations()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings say about requests."""
+    return Limits(
+        request_bytes_max=settings.request_bytes_max,
+        bulk_line_bytes_max=settings.bulk_line_bytes_max,
+        bulk_lines_max=settings.bulk_lines_max,
+        bulk_atomic_lines_max=settings.bulk_atomic_lines_max,
+        page_size=settings.page_size,
+        page_size_max=settings.page_size_max,
+        wait_seconds_max=settings.wait_seconds_max,
+    )
+
+
+def open_service(settings: Settings, databases: Databases) -> Service:
+    """The service on Postgres. Raises `KeyEncryptionKeyMissing`; connections are opened when it starts."""
+    with psycopg.connect(databases.service) as connection:
+        tenant = load_tenant(connection, settings.tenant, KeyFile(settings.data / "keys"))
+    metrics = Metrics()
+    pool = _pool(databases.service, settings.service_connections_max, settings)
+    readers = _pool(databases.reader, settings.reader_connections_max, settings)
+    log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool)
+    models = ReadModels(readers.connection, tenant.read_schema)
+    lag = Lag(log, models)
+    metrics.add(*lag.gauges())
+    writer = Writer(
+        log,
+        new_id=new_id,
+        reporting_currency=tenant.reporting_currency,
+        limits=WriterLimits(
+            batch_commands_max=settings.batch_commands_max,
+            batch_events_max=settings.batch_events_max,
+            queue_commands_max=settings.queue_commands_max,
+            cached_streams_max=settings.cached_streams_max,
+            cached_claims_max=settings.cached_claims_max,
+            future_tolerance=timedelta(seconds=settings.occurred_at_future_seconds_max),
+        ),
+        observe=metrics.observe_append,
+    )
+
+    async def log_answers() -> None:
+        await log.head()
+
+    async def read_models_answer() -> None:
+        await models.status()
+
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        async with pool, readers:
+            try:
+                yield
+            finally:
+                await log.close()
+
+    ports = Ports(
+        writer=writer,
+        log=log,
+        usable_keys=UsableKeys(log),
+        event_classes={each.name: each.event for each in EVENT_TYPES.types},
+        new_id=new_id,
+        metrics=metrics,
+        resources=resources,
+        checks={"log": log_answers, "read_models": read_models_answer},
+        measure=lag.measure,
+        reports=None,
+    )
+    return create_app(ports, limits_of(settings))
+
+
+def _pool(conninfo: str, size_max: int, settings: Settings) -> AsyncPool:
+    return AsyncConnectionPool(
+        conninfo,
+        min_size=1,
+        max_size=size_max,
+        timeout=settings.connection_timeout_ms / 1000,
+        kwargs={"autocommit": True},
+        open=False,
+    )
+
+
+def serve(settings: Settings) -> int:
+    """Run one API process until a signal tells it to stop; the exit status.
+
+    It listens on the socket that its supervisor shares, or on the address in the settings.
+    """
+    configure_logs(settings.log_level)
+    supervision = Supervision(settings.drain_seconds_max)
+    listener = listening_socket(settings)
+    service = open_service(settings, databases_of(settings))
+    limits = ServerLimits(header_bytes_max=settings.header_bytes_max, drain_seconds_max=settings.drain_seconds_max)
+    make_server(service, limits, supervision.report_ready).run(sockets=[listener])
+    return 0

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from pydantic_core import from_json, to_json
 
 from api.decoding import Decoder
-from api.event_documents import EventDocuments
+from api.event_documents import EventDocuments, ShownEvent
 from api.problems import (
     BODY_TOO_LARGE,
     MALFORMED_JSON,
@@ -18,12 +18,12 @@ from api.problems import (
     ProblemDocument,
     from_refusal,
 )
+from api.shapes import described
 from api.submissions import KEY_PATTERN, Addressed, Circumstances, CommandForm, SubmissionMaker, is_key
 from application.commands import CommandDefinition
 from application.shapes import Reference
 from application.submissions import Answer, Submission
 from domain.errors import Refusal
-from domain.values import immutable
 
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
 Version = Annotated[int, Field(ge=0, lt=2**31)]
@@ -32,7 +32,7 @@ _COMMAND = "/data"
 """Pointer to the command within its line."""
 
 
-@immutable
+@described
 class HowToTakeThem:
     """What a bulk request says about all of its lines."""
 
@@ -44,7 +44,7 @@ class HowToTakeThem:
     """Answer with the events that were recorded."""
 
 
-@immutable
+@described
 class LineAnswer:
     """A line whose command is done: 201 where something was recorded, 200 where it had been, or nothing was to do."""
 
@@ -55,10 +55,10 @@ class LineAnswer:
     version: int
     position: int
     replayed: bool
-    events: tuple[Any, ...] | None = None
+    events: tuple[ShownEvent, ...] | None = None
 
 
-@immutable
+@described
 class LineProblem:
     """A line whose command is not done, and why; `key` is null where it could not be read."""
 
@@ -68,7 +68,7 @@ class LineProblem:
     problem: ProblemDocument
 
 
-@immutable
+@described
 class Summary:
     """The last line: every line counted under exactly one outcome."""
 
@@ -181,7 +181,7 @@ class LineDecoder:
             target=None if definition.creates else decoded.target,
             expected_version=None if definition.creates else decoded.if_match,
         )
-        return self._make(addressed, circumstances, pointer=_COMMAND)
+        return self._make(addressed, circumstances)
 
 
 class LineWriter:

@@ -7,12 +7,12 @@ about (`POST /v1/customers/{id}/block-customer`), named by our id or as `source:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 from uuid import UUID
 
 from pydantic import StringConstraints
 
-from api.event_documents import EventDocuments
+from api.event_documents import EventDocuments, ShownEvent
 from api.operations import Body, Handler, KnownProblem, Operation, QueryReader
 from api.problems import (
     BODY_TOO_LARGE,
@@ -32,6 +32,7 @@ from api.problems import (
 from api.requests import Request
 from api.responses import JSON, Headers, Response
 from api.service import Limits
+from api.shapes import described
 from api.submissions import (
     Addressed,
     Circumstances,
@@ -53,7 +54,6 @@ from application.submissions import (
     Submission,
 )
 from domain.errors import Refusal
-from domain.values import immutable
 
 COMMAND_HEADERS = ("Idempotency-Key", "Correlation-Id", "Causation-Id", "On-Behalf-Of", "traceparent")
 _PRINCIPAL = r"^key:[0-9a-f-]{36}$"
@@ -88,7 +88,7 @@ class Submits(Protocol):
         ...
 
 
-@immutable
+@described
 class CommandAnswer:
     """What a command has done."""
 
@@ -102,11 +102,11 @@ class CommandAnswer:
     """The command had been recorded before, and this is its first answer again."""
     dry_run: bool
     """The command was decided and not recorded."""
-    events: tuple[Any, ...]
+    events: tuple[ShownEvent, ...]
     """What was recorded, in its order."""
 
 
-@immutable
+@described
 class WhoseCommand:
     """Of whom the key is: `key:` and its id. Only an admin or an auditor may ask for somebody else's."""
 

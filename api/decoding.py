@@ -1,12 +1,11 @@
 """Decoding: from the bytes of a body to a validated command, or to a problem that repeats nothing of what was sent.
 
 The bytes go through pydantic-core once. What it leaves open is checked here: that no object has a member twice, which
-JSON parsers settle silently and differently, and that instants name their offset and lie in a calendar's range.
+JSON parsers settle silently and differently.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,16 +23,17 @@ NAME_LENGTH_MAX = 40
 PATTERN_MESSAGE_LENGTH_MAX = 100
 """A pattern that can be read, as that of a currency, is shown; a long one is put into words."""
 
-_YEARS = range(1900, 2200)
 _WITHOUT_INPUT: Mapping[str, str] = {
     # The messages of these quote a piece of what was sent.
     "uuid_parsing": "a UUID is expected, such as 0190b7c2-7e1a-7000-8000-000000000001",
-    "union_tag_invalid": "the name of a command is expected",
     "date_parsing": "a day is expected, as YYYY-MM-DD",
     "date_from_datetime_parsing": "a day is expected, as YYYY-MM-DD",
     "datetime_parsing": "an instant is expected, such as 2026-04-01T09:30:00Z",
     "datetime_from_date_parsing": "an instant is expected, such as 2026-04-01T09:30:00Z",
 }
+
+_TAG = "command"
+_OF_TAGS = {"union_tag_invalid": "the name of a command is expected", "union_tag_not_found": "the field is required"}
 
 
 class Decoder(Generic[T]):
@@ -70,19 +70,6 @@ def _refuse_pairs(pairs: list[tuple[str, Any]]) -> None:
         raise Problem(DUPLICATE_MEMBER)
 
 
-def check_instant(moment: datetime | None, pointer: str) -> None:
-    """Refuse an instant that could be any of several, or that is a slip of the pen. Raises a `Problem`."""
-    if moment is None:
-        return
-    if moment.tzinfo is None:
-        detail = "an instant names its offset from UTC, as in 2026-04-01T09:30:00Z"
-    elif moment.year not in _YEARS:
-        detail = f"an instant lies in the years {_YEARS.start} to {_YEARS.stop - 1}"
-    else:
-        return
-    raise Problem(INVALID_BODY, errors=[FieldError(pointer=pointer, detail=detail)])
-
-
 def _refuse(error: ValidationError, body: bytes) -> NoReturn:
     found = error.errors(include_input=False, include_url=False)
     if found[0]["type"] == "json_invalid":
@@ -102,6 +89,8 @@ def _field_error(error: ErrorDetails, sent: Any) -> FieldError:
             pointer=pointer if shown is None else f"{pointer}/{shown}",
             detail="the field is unknown" if shown else "a field is unknown, and its name is not the name of a field",
         )
+    if kind in _OF_TAGS:
+        return FieldError(pointer=f"{_pointer(location, sent)}/{_TAG}", detail=_OF_TAGS[kind])
     detail = _WITHOUT_INPUT.get(kind) or error["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch" and len(detail) > PATTERN_MESSAGE_LENGTH_MAX:
         detail = "the text has a character, or a space at an end, that does not belong there"

@@ -6,18 +6,22 @@ the same event classes, and the tests hold one against the other.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
+from api.shapes import described
 from application.ports import RecordedEvent
 from application.submissions import Answer
-from domain.values import immutable
+
+EVENT_MARK = "x-event"
+ShownEvent: TypeAlias = Annotated[Any, WithJsonSchema({EVENT_MARK: True})]
+"""An event in an answer; the description of the interface puts the schema of all events in its place."""
 
 
-@immutable
+@described
 class EventEnvelope:
     """What every event says beside its data."""
 

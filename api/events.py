@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from api.event_documents import EventDocuments
-from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named
+from api.event_documents import EventDocuments, ShownEvent
+from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named, wrong_parameter
 from api.operations import Body, Handler, Operation, QueryReader
-from api.problems import INVALID_PARAMETER, LOG_UNAVAILABLE, FieldError, Problem
+from api.problems import LOG_UNAVAILABLE
 from api.requests import Request
 from api.responses import Response
 from api.service import Limits
+from api.shapes import described
 from application.aggregates import Aggregate
 from application.commands import Role
 from application.ports import LogUnavailable
-from domain.values import immutable
 
 READS_THE_LOG = frozenset({Role.SERVICE, Role.AUDITOR, Role.ADMIN})
 """Events show personal data: only other systems that need them, and those who audit, see them all."""
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 """How often the log is asked whether it has grown, while somebody waits for it."""
 
 
-@immutable
+@described
 class FeedParameters:
     """Where to go on, and what of it."""
 
@@ -41,18 +41,18 @@ class FeedParameters:
     """If there is nothing yet: how long to wait for it, as `20s`."""
 
 
-@immutable
+@described
 class EventPage:
     """Events in the order of the log."""
 
-    events: tuple[Any, ...]
+    events: tuple[ShownEvent, ...]
     after: int
     """Where to go on; it moves on over events that were not asked for, too."""
     position: int
     """The last position of the log."""
 
 
-@immutable
+@described
 class StreamParameters:
     """Where to go on in a stream."""
 
@@ -61,14 +61,14 @@ class StreamParameters:
     limit: Limit | None = None
 
 
-@immutable
+@described
 class StreamPage:
     """Events of one stream in their order."""
 
     id: str
     version: int
     """The last version on this page."""
-    events: tuple[Any, ...]
+    events: tuple[ShownEvent, ...]
 
 
 class News:
@@ -220,8 +220,7 @@ class EventRoutes:
         for name in asked.split(","):
             matching = _matching(name.strip(), self._documents.classes)
             if not matching:
-                detail = "an event type is unknown; /openapi.json lists them, and `customer.*` means all of a kind"
-                raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="types", detail=detail)])
+                raise wrong_parameter(parameter="types", detail="a type is unknown; /openapi.json lists them all")
             found.extend(matching)
         return found
 
@@ -230,8 +229,7 @@ class EventRoutes:
             return 0
         seconds = int(asked.removesuffix("s"))
         if seconds > self._limits.wait_seconds_max:
-            detail = f"a request waits for at most {self._limits.wait_seconds_max}s"
-            raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="wait", detail=detail)])
+            raise wrong_parameter(parameter="wait", detail=f"at most {self._limits.wait_seconds_max}s")
         return seconds
 
 

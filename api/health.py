@@ -11,7 +11,7 @@ from api.metrics import MEDIA_TYPE, Metrics
 from api.operations import EVERYONE, Body, Operation
 from api.requests import Request
 from api.responses import Response
-from domain.values import immutable
+from api.shapes import described
 
 Check: TypeAlias = Callable[[], Awaitable[None]]
 """Raises where something is not as it has to be."""
@@ -22,14 +22,14 @@ CHECKED_FOR_SECONDS = 1.0
 """How long an answer about readiness holds; whoever asks more often gets the same one."""
 
 
-@immutable
+@described
 class Liveness:
     """The process answers; it was not asked whether anything behind it does."""
 
     alive: bool
 
 
-@immutable
+@described
 class Readiness:
     """Whether requests should be sent here, and by name what stands in the way."""
 

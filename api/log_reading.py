@@ -1,17 +1,18 @@
 """What reads of the log share: what they ask it, which stream a path names, and which position a moment means."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.problems import INVALID_PARAMETER, MOMENT_IS_NOT_OVER, FieldError, Problem
+from api.shapes import described
 from api.submissions import is_reference
 from application.aggregates import Aggregate
 from application.ports import EventLog, RecordedEvent
-from domain.values import immutable
+from application.shapes import Instant
 
 Position = Annotated[int, Field(ge=0, lt=2**63)]
 Limit = Annotated[int, Field(ge=1)]
@@ -47,31 +48,34 @@ class ReadsLog(EventLog, Protocol):
         ...
 
 
-@immutable
+@described
 class AsKnown:
     """Of which moment an answer should be; without either: of now."""
 
-    known_at: AwareDatetime | None = None
+    known_at: Instant | None = None
     """What was known at this moment, which must be over."""
     at_position: Position | None = None
     """What was known at this position of the log."""
 
 
 async def position_of(asked: AsKnown, log: ReadsLog, now: datetime) -> int | None:
-    """The position that an answer should be of; None for now. Raises a `Problem` for a moment that is not over."""
-    if asked.known_at is None:
-        return asked.at_position
+    """The position that an answer should be of; None for now. Raises a `Problem` for what is not over yet."""
+    if asked.known_at is not None and asked.at_position is not None:
+        raise wrong_parameter(parameter="known_at", detail="only one of known_at and at_position is given")
+    if asked.known_at is not None:
+        if asked.known_at >= now:
+            raise Problem(MOMENT_IS_NOT_OVER, errors=[FieldError(parameter="known_at", detail=MOMENT_IS_NOT_OVER.rule)])
+        return await log.position_at(asked.known_at)
     if asked.at_position is not None:
-        detail = "only one of known_at and at_position is given"
-        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="known_at", detail=detail)])
-    try:
-        moment = asked.known_at.astimezone(UTC)
-    except OverflowError:
-        detail = "the moment lies outside of the calendar"
-        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="known_at", detail=detail)]) from None
-    if moment >= now:
-        raise Problem(MOMENT_IS_NOT_OVER, errors=[FieldError(parameter="known_at", detail=MOMENT_IS_NOT_OVER.rule)])
-    return await log.position_at(moment)
+        await refuse_beyond(asked.at_position, "at_position", log)
+    return asked.at_position
+
+
+async def refuse_beyond(position: int, parameter: str, log: ReadsLog) -> None:
+    """Refuse a position that the log has not come to: what comes there can still be anything."""
+    head = await log.head()
+    if position > head:
+        raise wrong_parameter(parameter=parameter, detail=f"the log has come to position {head}")
 
 
 async def stream_named(reference: str, aggregate: Aggregate[Any], log: EventLog) -> UUID:
@@ -104,6 +108,10 @@ async def refuse_absent(stream: UUID, aggregate: Aggregate[Any], log: EventLog) 
 def page_size(asked: int | None, usual: int, most: int) -> int:
     """How many entries a page has. Raises a `Problem` for more than the settings allow."""
     if asked is not None and asked > most:
-        detail = f"a page has at most {most} entries"
-        raise Problem(INVALID_PARAMETER, errors=[FieldError(parameter="limit", detail=detail)])
+        raise wrong_parameter(parameter="limit", detail=f"a page has at most {most} entries")
     return asked or usual
+
+
+def wrong_parameter(*, parameter: str, detail: str) -> Problem:
+    """The problem with one parameter."""
+    return Problem(INVALID_PARAMETER, errors=[FieldError(parameter=parameter, detail=detail)])

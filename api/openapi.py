@@ -1,5 +1,6 @@
 """The description of the interface (OpenAPI 3.1), made from the same operations that answer requests."""
 
+import hashlib
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from api.event_documents import EventDocuments, EventEnvelope
+from api.event_documents import EVENT_MARK, EventDocuments, EventEnvelope
 from api.operations import ALL_ROLES, EVERYONE, Body, KnownProblem, Operation
 from api.problems import (
     INTERNAL_ERROR,
@@ -44,6 +45,7 @@ _OF_EVERY_KEY = (
     TOO_BUSY,
     LOG_UNAVAILABLE,
 )
+_NAME_LENGTH_MAX = 60
 _UUID = {"type": "string", "format": "uuid"}
 
 _HEADERS: Mapping[str, Json] = {
@@ -80,9 +82,7 @@ _PATH_VALUES: Mapping[str, Json] = {
         "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,99}$"},
     },
 }
-_ANSWER_HEADERS: Mapping[int, Json] = {
-    401: {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}},
-}
+_CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}}
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 
@@ -130,10 +130,10 @@ class Description:
 
     def document(self) -> Json:
         """The whole description."""
-        schemas = _Schemas(self.operations, self._documents)
+        schemas, shared = _Schemas(self.operations, self._documents), _Shared()
         paths: dict[str, Json] = {}
         for operation in self.operations:
-            paths.setdefault(operation.path, {})[operation.method.lower()] = self._operation(operation, schemas)
+            paths.setdefault(operation.path, {})[operation.method.lower()] = self._operation(operation, schemas, shared)
         return {
             "openapi": "3.1.0",
             "info": {
@@ -146,11 +146,14 @@ class Description:
             "paths": paths,
             "components": {
                 "schemas": schemas.components,
+                "responses": shared.responses,
+                "parameters": shared.parameters,
                 "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "rapport keys create"}},
             },
         }
 
-    def _operation(self, operation: Operation, schemas: "_Schemas") -> Json:
+    @staticmethod
+    def _operation(operation: Operation, schemas: "_Schemas", shared: "_Shared") -> Json:
         described: dict[str, Json] = {
             "operationId": operation.name,
             "tags": [operation.tag],
@@ -159,7 +162,12 @@ class Description:
         }
         if operation.roles is EVERYONE:
             described["security"] = []
-        parameters = [*_path_values(operation), *schemas.parameters(operation), *_headers(operation)]
+        named = [*_path_values(operation), *_headers(operation)]
+        parameters = [
+            *(shared.parameter(each) for each in named),
+            *schemas.parameters(operation),
+            *schemas.declared(operation),
+        ]
         if parameters:
             described["parameters"] = parameters
         if operation.body is not None:
@@ -181,7 +189,10 @@ class Description:
             for status, body in operation.answers.items()
         }
         for status, problems in _by_status(operation).items():
-            _add_problems(answers, status, problems)
+            if str(status) in answers:
+                _add_problems(answers[str(status)], problems)
+            else:
+                answers[str(status)] = shared.response(status, problems)
         described["responses"] = dict(sorted(answers.items()))
         return described
 
@@ -218,10 +229,9 @@ class _Schemas:
         self._shapes = wanted
         self._found: Any = found
         self.components: dict[str, Json] = definitions.get("$defs", {})
-        envelope = self._resolved(self._found[(id(EventEnvelope), "serialization"), "serialization"])
         for name, event in documents.classes.items():
             data = self._found[name, "serialization"]
-            self.components[f"event.{name}"] = _event(name, event, data, envelope)
+            self.components[f"event.{name}"] = _event(name, event, data)
         self.components["Event"] = {
             "description": "Something that has happened, told by its type.",
             "oneOf": [{"$ref": _REFERENCE.format(model=f"event.{name}")} for name in documents.classes],
@@ -232,7 +242,7 @@ class _Schemas:
         }
         _walk(self.components, _close_and_connect)
         _walk(self._found, _close_and_connect)
-        del self.components["EventEnvelope"]
+        del self.components["EventEnvelope"]["additionalProperties"]
 
     def content(self, body: Body, mode: str) -> Json:
         """The media types of a body, each with its schema."""
@@ -260,22 +270,33 @@ class _Schemas:
                 parameter["required"] = True
             yield parameter
 
+    @staticmethod
+    def declared(operation: Operation) -> Iterator[Json]:
+        """Parameters that are read by what answers the question."""
+        for each in operation.parameters:
+            schema: Json = {"type": "string", "enum": list(each.values)} if each.values else {"type": "string"}
+            parameter = {"name": each.name, "in": "query", "description": each.meaning, "schema": schema}
+            if each.repeated:
+                parameter["schema"] = {"type": "array", "items": schema}
+            if each.required:
+                parameter["required"] = True
+            yield parameter
+
     def _resolved(self, schema: Json) -> Json:
         reference = schema.get("$ref")
         return schema if reference is None else self.components[reference.rpartition("/")[2]]
 
 
-def _event(name: str, event: type[Any], data: Json, envelope: Json) -> Json:
-    properties = dict(envelope["properties"])
-    properties["type"] = {"const": name}
-    properties["data"] = data
+def _event(name: str, event: type[Any], data: Json) -> Json:
     summary, _, _ = (event.__doc__ or "").partition("\n\n")
     return {
         "title": name,
         "description": " ".join(summary.split()),
         "type": "object",
-        "properties": properties,
-        "required": list(properties),
+        "allOf": [{"$ref": _REFERENCE.format(model="EventEnvelope")}],
+        "properties": {"type": {"const": name}, "data": data},
+        "required": ["type", "data"],
+        "unevaluatedProperties": False,
     }
 
 
@@ -290,10 +311,16 @@ def _walk(value: Json, change: Callable[[dict[str, Json]], None]) -> None:
 
 
 def _close_and_connect(schema: dict[str, Json]) -> None:
-    """What has fields has no others, in either direction; a place for an event refers to what an event is."""
-    if schema.get("type") == "object" and "properties" in schema:
+    """What has fields has no others, in either direction; a place for an event refers to what an event is.
+
+    Titles that repeat a field's name are left out.
+    """
+    for each in schema.get("properties", {}).values():
+        if isinstance(each, dict) and isinstance(each.get("title"), str):
+            del each["title"]
+    if schema.get("type") == "object" and "properties" in schema and "allOf" not in schema:
         schema.setdefault("additionalProperties", False)
-    if schema.pop("x-event", False):
+    if schema.pop(EVENT_MARK, False):
         schema.clear()
         schema["$ref"] = _REFERENCE.format(model="Event")
 
@@ -316,10 +343,32 @@ def _by_status(operation: Operation) -> Mapping[int, list[ProblemType]]:
     return {status: sorted(problems.values(), key=lambda each: each.code) for status, problems in sorted(found.items())}
 
 
-def _add_problems(answers: dict[str, Json], status: int, problems: list[ProblemType]) -> None:
+class _Shared:
+    """What several operations have in common stands once, and is referred to."""
+
+    def __init__(self) -> None:
+        self.responses: dict[str, Json] = {}
+        self.parameters: dict[str, Json] = {}
+
+    def parameter(self, parameter: Json) -> Json:
+        """A reference to a parameter."""
+        self.parameters[parameter["name"]] = parameter
+        return {"$ref": f"#/components/parameters/{parameter['name']}"}
+
+    def response(self, status: int, problems: list[ProblemType]) -> Json:
+        """A reference to the response with these problems."""
+        name = "-or-".join(each.code for each in problems)
+        if len(name) > _NAME_LENGTH_MAX:
+            name = f"{status}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        if name not in self.responses:
+            self.responses[name] = {"description": ""}
+            _add_problems(self.responses[name], problems)
+        return {"$ref": f"#/components/responses/{name}"}
+
+
+def _add_problems(answer: Json, problems: list[ProblemType]) -> None:
     rules = [f"`{each.code}`: {each.rule}" for each in problems]
     said = rules[0] if len(rules) == 1 else "".join(f"\n* {rule}" for rule in rules)
-    answer = answers.setdefault(str(status), {"description": ""})
     answer["description"] = f"{answer['description']} {said}".strip()
     answer.setdefault("content", {})["application/problem+json"] = {
         "schema": {
@@ -329,7 +378,7 @@ def _add_problems(answers: dict[str, Json], status: int, problems: list[ProblemT
             ]
         }
     }
-    headers = dict(_ANSWER_HEADERS.get(status, {}))
+    headers = dict(_CHALLENGE) if NOT_AUTHENTICATED in problems else {}
     if any(each.retry is Retry.SAME_REQUEST for each in problems):
         headers |= _RETRY_AFTER
     if headers:

@@ -1,7 +1,7 @@
 """Operations: what can be done over HTTP. Routes, roles and documentation all come from this one description."""
 
 import enum
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -40,6 +40,18 @@ class Body:
     """Headers of an answer, each with what it says."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredParameter:
+    """A parameter that is not read here, but by what answers the question."""
+
+    name: str
+    meaning: str
+    values: tuple[str, ...] = ()
+    """What it can be; nothing here: its meaning says so."""
+    required: bool = False
+    repeated: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one path."""
@@ -56,6 +68,8 @@ class Operation:
     handler: Handler
     query: type[Any] | None = None
     """A dataclass with a field for each parameter."""
+    parameters: tuple[DeclaredParameter, ...] = ()
+    """Parameters beside those."""
     headers: tuple[str, ...] = ()
     """Names of the request headers that it reads, beside Authorization."""
     body: Body | None = None
@@ -78,18 +92,23 @@ class QueryReader:
 
     def __call__(self, request: Request) -> Any:
         """The parameters. Raises a `Problem` that names those that are wrong, and repeats none of their values."""
+        return self.read(request.query())
+
+    def read(self, parameters: Any) -> Any:
+        """The same for parameters that are at hand."""
         try:
-            parameters: Any = request.query()
             return self._validate(parameters, extra="forbid")
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=False)
             errors = [
-                FieldError(parameter=_shown(each["loc"]), detail=_detail(each["type"], each["msg"])) for each in found
+                FieldError(parameter=shown_name(each["loc"]), detail=_detail(each["type"], each["msg"]))
+                for each in found
             ]
             raise Problem(INVALID_PARAMETER, errors=errors) from None
 
 
-def _shown(location: tuple[int | str, ...]) -> str:
+def shown_name(location: Sequence[int | str]) -> str:
+    """The name of a parameter as far as it can be one: anything else may be personal."""
     name = str(location[0]) if location else ""
     return name if name.isascii() and name.isidentifier() and len(name) <= PARAMETER_NAME_LENGTH_MAX else "?"
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
+from api.shapes import described
 from application.ports import LogUnavailable
 from application.submissions import OccurredInTheFuture, QueueIsFull
 from domain.errors import Refusal
@@ -185,7 +186,7 @@ def of_refusal(refusal: type[Refusal]) -> ProblemType:
     return ProblemType(refusal.code(), refusal.status, refusal.rule(), retry)
 
 
-@dataclass(frozen=True, slots=True)
+@described
 class FieldError:
     """What is wrong with one part of the request; exactly one of pointer, header and parameter says which part."""
 
@@ -196,7 +197,7 @@ class FieldError:
     parameter: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@described
 class ProblemDocument:
     """The body of an answer that says no (RFC 9457). Members that do not apply are absent."""
 
@@ -218,6 +219,9 @@ class ProblemDocument:
     """A line for the shell that would have been right."""
     incident: str | None = None
     """Under which id the service's log tells more."""
+
+
+_DOCUMENT = TypeAdapter(ProblemDocument)
 
 
 class Problem(Exception):  # noqa: N818 - it is the answer that the sender gets
@@ -257,7 +261,7 @@ class Problem(Exception):  # noqa: N818 - it is the answer that the sender gets
 
     def json(self) -> bytes:
         """The problem as JSON."""
-        return to_json(self.document, exclude_none=True)
+        return _DOCUMENT.dump_json(self.document, exclude_none=True)
 
 
 def from_refusal(refusal: Refusal, *, within: str = "") -> Problem:

@@ -148,19 +148,23 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """The parameters of the query string, each given once."""
-        text: bytes = self.scope["query_string"]
-        if not text:
-            return {}
-        try:
-            pairs = parse_qsl(
-                text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
-            )
-        except ValueError:
-            raise Problem(MALFORMED_QUERY) from None
+        pairs = self.query_pairs()
         parameters = dict(pairs)
         if len(parameters) != len(pairs):
             raise Problem(MALFORMED_QUERY, detail="a parameter is given more than once")
         return parameters
+
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """The parameters of the query string as they come. Raises a `Problem`."""
+        text: bytes = self.scope["query_string"]
+        if not text:
+            return []
+        try:
+            return parse_qsl(
+                text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
+            )
+        except ValueError:
+            raise Problem(MALFORMED_QUERY) from None
 
     def uuid(self, name: bytes) -> UUID | None:
         """A header that holds a UUID."""

@@ -4,11 +4,11 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Self
 from uuid import UUID, uuid4
 
-from api.decoding import Decoder, check_instant
+from api.decoding import Decoder
 from api.problems import IDEMPOTENCY_KEY_MISSING, Problem
 from api.requests import Request
 from application.commands import Command, CommandDefinition
@@ -75,25 +75,22 @@ class SubmissionMaker:
         self._new_id = new_id
         self._clock = clock
 
-    def __call__(self, addressed: Addressed, circumstances: Circumstances, *, pointer: str = "") -> Submission:
-        """A submission. Raises a `Problem` about an instant; `pointer` says where in the body the command stands."""
+    def __call__(self, addressed: Addressed, circumstances: Circumstances) -> Submission:
+        """A submission; without `occurred_at`, what is recorded happens now."""
         command, form, principal = addressed.command, addressed.form, circumstances.principal
-        occurred_at, source_recorded_at = command.occurred_at, command.source_recorded_at
-        check_instant(occurred_at, f"{pointer}/occurred_at")
-        check_instant(source_recorded_at, f"{pointer}/source_recorded_at")
         command_id, received_at = self._new_id(), self._clock()
         metadata = Metadata(
             command_id=command_id,
             actor=principal.actor,
             actor_kind=principal.actor_kind,
-            occurred_at=received_at if occurred_at is None else occurred_at.astimezone(UTC),
+            occurred_at=command.occurred_at or received_at,
             received_at=received_at,
             correlation_id=circumstances.correlation_id or command_id,
             causation_id=circumstances.causation_id,
             on_behalf_of=circumstances.on_behalf_of,
             reason=command.reason,
             source=command.source,
-            source_recorded_at=None if source_recorded_at is None else source_recorded_at.astimezone(UTC),
+            source_recorded_at=command.source_recorded_at,
         )
         name, target = form.definition.name, addressed.target or ""
         return Submission(

@@ -25,7 +25,7 @@ AGE_SECONDS_MAX = 2.0
 """How old the answer to "is this key good?" may be."""
 UNKNOWN_AGE_SECONDS_MAX = 0.25
 """How old it may be when the key is unknown: one that was made just now should work at once."""
-LOAD_SECONDS_MAX = 5.0
+LOAD_SECONDS_MAX = 6.0
 """How long a request waits for that answer; a database that does not answer must not hold requests for ever."""
 
 ACTOR_KINDS: Mapping[Role, ActorKind] = {

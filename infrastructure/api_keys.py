@@ -7,11 +7,10 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.commands import Role
 from application.keys import ApiKey, Principal, fingerprint, new_secret
-from application.ports import LogUnavailable
+from infrastructure.event_store import LogReader
 from infrastructure.ids import new_id
 
 _COLUMNS = "id, name, role, created_at, expires_at, revoked_at"
@@ -70,20 +69,16 @@ class ApiKeys:
 class UsableKeys:
     """Loads the keys that can be used now, as the service; an `application.keys.Usable`."""
 
-    def __init__(self, pool: AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]], schema: str) -> None:
-        self._pool = pool
-        self._statement = sql.SQL(
-            "SELECT hash, id, role FROM {} WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
-        ).format(sql.Identifier(schema, "api_keys"))
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
 
     async def __call__(self) -> Mapping[bytes, Principal]:
         """See `Usable`."""
-        try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(self._statement)
-                rows = await cursor.fetchall()
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-            raise LogUnavailable from error
+        rows = await self._reader.fetch(
+            "SELECT hash, id, role FROM {schema}.api_keys "
+            "WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+            (),
+        )
         return {bytes(mark): Principal(key_id, Role(role)) for mark, key_id, role in rows}
 
 

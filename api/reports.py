@@ -1,0 +1,304 @@
+"""Reports over HTTP: their definitions, their answers as JSON or CSV, and the events behind a figure.
+
+Every report has a route of its own, made from its definition; what its parameters mean, it knows itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from pydantic_core import to_json
+from typing_extensions import TypeAliasType
+
+from api.event_documents import EventDocuments, ShownEvent
+from api.events import READS_THE_LOG
+from api.log_reading import AsKnown, Position, ReadsLog, position_of, refuse_beyond, wrong_parameter
+from api.operations import ALL_ROLES, Body, DeclaredParameter, Handler, Operation, QueryReader, shown_name
+from api.patience import patiently
+from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
+from api.requests import Request
+from api.responses import CSV, Response
+from api.service import Limits
+from api.shapes import described
+from application.commands import Role
+from projections.read_model import ReadModelBehind, ReadModelNotFound
+from projections.reports import ParameterIsInvalid, ReportDefinition, ReportNotFound, Reports
+
+READS_REPORTS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.REPORTING, Role.ADMIN})
+"""Reports have no personal values in them."""
+
+ANSWER_SECONDS_MAX = 60.0
+"""Longer than the statement timeout of readers, which ends a report that takes too long."""
+
+PROBLEMS = (
+    ReportNotFound,
+    ParameterIsInvalid,
+    MOMENT_IS_NOT_OVER,
+    ReadModelBehind,
+    ReadModelNotFound,
+    READ_MODEL_UNAVAILABLE,
+    LOG_UNAVAILABLE,
+)
+
+JsonValue = TypeAliasType("JsonValue", "str | int | bool | tuple[JsonValue, ...] | Mapping[str, JsonValue] | None")
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+
+@described
+class Meaning:
+    """A name, and what it means."""
+
+    name: str
+    meaning: str
+
+
+@described
+class ParameterMeaning(Meaning):
+    """A parameter of a report."""
+
+    required: bool
+    repeated: bool
+    values: tuple[str, ...] | None = None
+    """What it can be; absent: its meaning says so."""
+
+
+@described
+class Definition:
+    """What a report means, in words."""
+
+    name: str
+    version: int
+    title: str
+    meaning: str
+    rules: tuple[str, ...]
+    dimensions: tuple[Meaning, ...]
+    measures: tuple[Meaning, ...]
+    parameters: tuple[ParameterMeaning, ...]
+    reasons: tuple[Meaning, ...]
+    """Why a value can be null."""
+
+
+@described
+class Catalogue:
+    """Every definition that can be asked for, old versions included."""
+
+    reports: tuple[Definition, ...]
+
+
+@described
+class ReportDocument:
+    """Figures, and everything that is needed to derive them again."""
+
+    definition: str
+    definition_version: int
+    position: int
+    """The position of the log that the figures are at."""
+    question: JsonObject
+    """The parameters as they were understood."""
+    basis: str
+    n: int
+    """How many facts the figures are of."""
+    excluded: Mapping[str, int]
+    total: JsonObject | None
+    rows: tuple[JsonObject, ...]
+    """A value that is null has its reason in the row's `reasons`."""
+    next_cursor: str | None
+
+
+@described
+class EvidenceDocument:
+    """The events behind figures."""
+
+    definition: str
+    definition_version: int
+    position: int
+    question: JsonObject
+    positions: tuple[int, ...]
+    """Where the events stand in the log."""
+    next_cursor: str | None
+    events: tuple[ShownEvent, ...] | None = None
+    """The events themselves, for those who may read the log and ask with `events=true`."""
+
+
+@described
+class AsOf(AsKnown):
+    """As known when, and in which version of the definition."""
+
+    min_position: Position | None = None
+    """Wait until the report has come to this position, as the answer to a command says it."""
+    definition_version: int | None = None
+    """An older version of the definition."""
+
+
+@described
+class HowToAnswer(AsOf):
+    """As known when, and in which form."""
+
+    format: Literal["json", "csv"] | None = None
+    """Without it, as the header Accept says, else JSON."""
+
+
+@described
+class WithEvents(AsOf):
+    """As known when, and how much of the events."""
+
+    events: bool = False
+    """Show the events and not only their positions."""
+
+
+class ReportRoutes:
+    """Makes the operations of all reports."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        log: ReadsLog,
+        documents: EventDocuments,
+        limits: Limits,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._reports = reports
+        self._log = log
+        self._documents = documents
+        self._limits = limits
+        self._clock = clock
+        self._catalogue = to_json({"reports": [each.document() for each in reports.definitions()]})
+
+    def operations(self) -> Iterator[Operation]:
+        """The catalogue, and two operations for each report."""
+        yield Operation(
+            name="list-reports",
+            method="GET",
+            path="/v1/reports",
+            tag="reports",
+            summary="Read what the reports mean",
+            roles=ALL_ROLES,
+            handler=self._list,
+            answers={200: Body({"application/json": Catalogue}, "Every definition.")},
+        )
+        newest = {each.name: each for each in self._reports.definitions()}
+        for definition in newest.values():
+            parameters = tuple(
+                DeclaredParameter(each.name, each.meaning, each.values, each.required, each.repeated)
+                for each in definition.parameters
+                if each.name not in _OWN
+            )
+            yield Operation(
+                name=f"run-report-{definition.name}",
+                method="GET",
+                path=f"/v1/reports/{definition.name}",
+                tag="reports",
+                summary=definition.title,
+                description=definition.meaning,
+                roles=READS_REPORTS,
+                handler=self._runner(definition, {each.name for each in parameters}),
+                query=HowToAnswer,
+                parameters=parameters,
+                answers={200: Body({"application/json": ReportDocument, "text/csv": None}, "The figures.")},
+                problems=PROBLEMS,
+            )
+            yield Operation(
+                name=f"explain-report-{definition.name}",
+                method="GET",
+                path=f"/v1/reports/{definition.name}/events",
+                tag="reports",
+                summary=f"{definition.title}: the events behind a figure",
+                description="The same question, narrowed with `where` to one figure, answered with the positions of "
+                "the events that the figure is made of.",
+                roles=READS_REPORTS,
+                handler=self._explainer(definition, {each.name for each in parameters}),
+                query=WithEvents,
+                parameters=parameters,
+                answers={200: Body({"application/json": EvidenceDocument}, "The events.")},
+                problems=PROBLEMS,
+            )
+
+    async def _list(self, _request: Request) -> Response:
+        return Response(self._catalogue)
+
+    def _runner(self, definition: ReportDefinition, known: set[str]) -> Handler:
+        query = QueryReader(HowToAnswer)
+
+        async def handle(request: Request) -> Response:
+            own, parameters = _parted(request, known)
+            asked: HowToAnswer = query.read(own)
+            position = await self._position(definition, asked, parameters)
+            answer = await patiently(
+                self._reports.run(definition.name, parameters, version=asked.definition_version, position=position),
+                ANSWER_SECONDS_MAX,
+            )
+            vary = [(b"vary", b"accept")]
+            if _wants_csv(request, asked.format):
+                return Response(answer.csv(), media_type=CSV + b"; charset=utf-8; header=present", headers=vary)
+            return Response(answer.json(), headers=vary)
+
+        return handle
+
+    def _explainer(self, definition: ReportDefinition, known: set[str]) -> Handler:
+        query = QueryReader(WithEvents)
+
+        async def handle(request: Request) -> Response:
+            own, parameters = _parted(request, known)
+            asked: WithEvents = query.read(own)
+            if asked.events and request.principal.role not in READS_THE_LOG:
+                raise wrong_parameter(parameter="events", detail="this role may see the positions of events only")
+            position = await self._position(definition, asked, parameters)
+            evidence = await patiently(
+                self._reports.evidence(
+                    definition.name, parameters, version=asked.definition_version, position=position
+                ),
+                ANSWER_SECONDS_MAX,
+            )
+            body = evidence.json()
+            if asked.events:
+                events = self._documents.many(await self._log.events_at(evidence.positions))
+                body = b'%b,"events":%b}' % (body[:-1], events)
+            return Response(body)
+
+        return handle
+
+    async def _position(
+        self, definition: ReportDefinition, asked: AsOf, parameters: dict[str, list[str]]
+    ) -> int | None:
+        """The position to answer at. Of what the source knew, the report itself is told the moment."""
+        if asked.known_at is not None and parameters.get("knowledge") == ["source"]:
+            parameters["known_at"] = [asked.known_at.isoformat()]
+            position = asked.at_position
+        else:
+            position = await position_of(asked, self._log, self._clock())
+        if asked.min_position is not None:
+            await refuse_beyond(asked.min_position, "min_position", self._log)
+        wanted = max(position or 0, asked.min_position or 0)
+        if wanted:
+            waiting = self._reports.wait(
+                definition.name, wanted, seconds_max=self._limits.wait_seconds_max, version=asked.definition_version
+            )
+            await patiently(waiting, self._limits.wait_seconds_max + ANSWER_SECONDS_MAX)
+        return position
+
+
+_OWN = frozenset({"known_at", "at_position", "min_position", "definition_version", "format", "events"})
+"""What is said about every report in the same way, and is not a matter of its definition."""
+
+
+def _parted(request: Request, known: set[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Our own parameters, and those of the report. Raises a `Problem` for one that is neither."""
+    own: dict[str, str] = {}
+    others: dict[str, list[str]] = {}
+    for name, value in request.query_pairs():
+        if name in _OWN and name not in own:
+            own[name] = value
+        elif name in known:
+            others.setdefault(name, []).append(value)
+        else:
+            detail = "the parameter is given more than once" if name in own else "unknown parameter"
+            raise wrong_parameter(parameter=shown_name([name]), detail=detail)
+    return own, others
+
+
+def _wants_csv(request: Request, asked: str | None) -> bool:
+    if asked is not None:
+        return asked == "csv"
+    accepted: Sequence[bytes] = request.headers.get(b"accept", b"").split(b",")
+    return any(each.partition(b";")[0].strip().lower() == CSV for each in accepted)
