@@ -54,6 +54,13 @@ class Pauses:
         return pause
 
 
+class ChildRefused(Exception):  # noqa: N818 - a refusal to start, which the child has explained
+    """A process of ours refuses to start; it has said why, and to start it again would not help."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The {name} refuses to start; so the service stops.")
+
+
 @dataclass(slots=True)
 class Kept:
     """Something that is kept running."""
@@ -71,10 +78,11 @@ class Kept:
     def __post_init__(self) -> None:
         self._started_at = self.clock()
 
-    def tend(self) -> int | None:
-        """Notice that it has ended, or start it when the pause is over; the exit status when it has just ended."""
-        ended = None
+    def tend(self) -> None:
+        """Notice that it has ended, or start it when the pause is over. Raises `ChildRefused`."""
         if self.start_at is None and (ended := self.exit_status()) is not None:
+            if ended == EXIT_REFUSED:
+                raise ChildRefused(self.name)
             pause = self.pauses.after(self.clock() - self._started_at)
             self.start_at = self.clock() + pause
             _log.warning("The %s has ended with status %d; it starts again in %.1f s.", self.name, ended, pause)
@@ -87,7 +95,6 @@ class Kept:
                 _log.error("The %s cannot be started: %s", self.name, error)
             else:
                 self.start_at = None
-        return ended
 
 
 class Child:
@@ -204,25 +211,26 @@ class Supervisor:
         kept += [self._kept("projector process", child.start, child.exit_status, start_at=0) for child in projectors]
         if postgres is not None:
             kept.append(self._kept("database server", postgres.launch, postgres.exit_status))
-        status = 0
         try:
             announced = False
             while not self._stop_signals:
-                if EXIT_REFUSED in [each.tend() for each in kept]:
-                    # It has said why; to start it again would not help.
-                    status = EXIT_REFUSED
-                    break
+                for each in kept:
+                    each.tend()
                 starts = [each.start_at - time.monotonic() for each in kept if each.start_at is not None]
                 _wait(wakeups, [*apis, *projectors], max(0, min(starts)) if starts else None)
                 if not announced and all(child.is_ready for child in (*apis, *projectors)):
                     announced = True
                     self._on_ready(address)
+        except ChildRefused as refusal:
+            _log.error("%s", refusal)
+            return EXIT_REFUSED
+        else:
+            return 0
         finally:
             # No new requests; those that the API has accepted are finished, and their events projected.
             listener.close()
             self._end(apis, wakeups)
             self._end(projectors, wakeups)
-        return status
 
     def _kept(
         self, name: str, start: Callable[[], None], exit_status: Callable[[], int | None], start_at: float | None = None
