@@ -82,7 +82,10 @@ _DOCUMENT_COLUMNS: Final = (
 )
 
 
-_INVOICES: Final = {f"invoices_{bit}": f"CASE WHEN leads & {bit} <> 0 THEN 1 ELSE 0 END" for bit in _LEADS.values()}
+INVOICES: Final[Mapping[str, str]] = {
+    f"invoices_{bit}": f"CASE WHEN leads & {bit} <> 0 THEN 1 ELSE 0 END" for bit in _LEADS.values()
+}
+"""What counts invoices; which of them is right depends on the groups."""
 MEASURES: Final[Mapping[str, str]] = {
     "lines": "1",
     "net_amount": "net_amount",
@@ -102,34 +105,46 @@ def invoices_in(dimensions: Iterable[str]) -> str:
 
 
 def _roll_up(
-    name: str, *dimensions: str, counting: Sequence[str], index: str | None = None, within: RollUp | None = None
+    name: str,
+    *dimensions: str,
+    counting: Sequence[Sequence[str]],
+    index: str | None = None,
+    within: RollUp | None = None,
+    daily: bool = False,
 ) -> RollUp:
+    counted = [invoices_in(each) for each in counting]
     return RollUp(
         name=name,
         facts="facts",
         day="posted_on",
         dimensions={each: _DIMENSIONS[each] for each in dimensions} | {"currency": _TEXT, "base_unit": _TEXT},
-        measures={**MEASURES, **{each: _INVOICES[each] for each in counting}},
+        measures={**MEASURES, **{each: INVOICES[each] for each in counted}},
         indexes=() if index is None else (f"({index}, level, block)",),
         within=within,
+        daily=daily,
     )
 
 
+_COUNTRY: Final = ("ship_to_country",)
+_CATEGORY: Final = ("category",)
 _BY_FEW: Final = _roll_up(
     "by_kind_country_category",
     "kind",
     "ship_to_country",
     "category",
-    counting=[invoices_in(each) for each in ([], ["ship_to_country"], ["category"], ["ship_to_country", "category"])],
+    counting=[(), _COUNTRY, _CATEGORY, (*_COUNTRY, *_CATEGORY)],
 )
-"""By everything that has few values; what has one of them is summed from this."""
+_BY_DAY: Final = _roll_up("by_day_kind_country", "kind", "ship_to_country", counting=[(), _COUNTRY], daily=True)
+# A roll-up stands behind the one that it is within.
 ROLL_UPS: Final = (
+    _BY_DAY,
+    _roll_up("by_day_category", "category", counting=[_CATEGORY], daily=True),
+    _roll_up("by_kind", "kind", counting=[()], within=_BY_DAY),
+    _roll_up("by_country", "ship_to_country", counting=[_COUNTRY], within=_BY_DAY),
     _BY_FEW,
-    _roll_up("by_kind", "kind", counting=[invoices_in([])], within=_BY_FEW),
-    _roll_up("by_country", "ship_to_country", counting=[invoices_in(["ship_to_country"])], within=_BY_FEW),
-    _roll_up("by_category", "category", counting=[invoices_in(["category"])], within=_BY_FEW),
-    _roll_up("by_product", "product_id", "category", counting=[invoices_in(["product_id"])], index="product_id"),
-    _roll_up("by_customer", "customer_id", counting=[invoices_in([])], index="customer_id"),
+    _roll_up("by_category", "category", counting=[_CATEGORY], within=_BY_FEW),
+    _roll_up("by_product", "product_id", "category", counting=[("product_id",)], index="product_id"),
+    _roll_up("by_customer", "customer_id", counting=[()], index="customer_id"),
 )
 
 
@@ -222,7 +237,8 @@ class RevenueStatistics:
                 "(position)",
                 "(customer_id, posted_on)",
                 "(product_id, posted_on)",
-                "(posted_on)",
+                # Small and quick to keep; of use as long as postings come more or less in the order of their days.
+                "USING brin (posted_on) WITH (pages_per_range = 32, autosummarize = on)",
                 "(posting) WHERE position <> posting",
                 "(superseded_at_position) WHERE superseded_at_position IS NOT NULL",
             ),

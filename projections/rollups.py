@@ -1,9 +1,10 @@
 """Roll-ups: sums kept as signed deltas of the log's positions, so that a statistic at any position reads few rows.
 
-The positions of the log are divided into *blocks*. For each complete block a roll-up has, for each month and each value
-of its dimensions, what the block changed: what its facts add, less what facts superseded in the block had added. Rows
-are inserted when a block is complete and never updated. Eight blocks merge into one of the next level, and so on, so
-that any position is the sum of a few whole blocks of each level and of the facts after the last of them:
+The positions of the log are divided into *blocks*. For each complete block a roll-up has, for each period (a month or a
+day of valid time) and each value of its dimensions, what the block changed: what its facts add, less what facts
+superseded in the block had added. Rows are inserted when a block is complete and never updated. Eight blocks merge into
+one of the next level, and so on, so that any position is the sum of a few whole blocks of each level and of the facts
+after the last of them:
 
     facts at P = blocks of 2^26 + … + blocks of 2^17 + blocks of 2^14 + facts since
 
@@ -52,7 +53,7 @@ def completed(after: int, upto: int) -> Iterator[Blocks]:
 
 @dataclass(frozen=True, slots=True)
 class RollUp:
-    """The sums of one table of facts by month and by some of its columns.
+    """The sums of one table of facts by period and by some of its columns.
 
     A fact has `position`, `superseded_at_position`, the date column `day` and `month`, the first day of its month.
     """
@@ -67,21 +68,23 @@ class RollUp:
     indexes: tuple[str, ...] = ()
     within: "RollUp | None" = None
     """A finer roll-up of the same facts and measures, where there is one: it has far fewer rows to sum than facts."""
+    daily: bool = False
+    """Its periods are days; else months."""
 
     def table(self) -> Table:
         """The table that it is kept in."""
         columns = [
             "level smallint NOT NULL",
             "block bigint NOT NULL",
-            "month date NOT NULL",
+            "period date NOT NULL",
             *(f"{name} {kind} NOT NULL" for name, kind in self.dimensions.items()),
             *(f"{name} numeric NOT NULL" for name in self.measures),
             "superseded bigint NOT NULL",
             "first_day date",
             "last_day date",
         ]
-        key = ("level", "block", "month", *self.dimensions)
-        return Table(self.name, ", ".join(columns), key, indexes=self.indexes)
+        key = ("level", "block", "period", *self.dimensions)
+        return Table(self.name, ", ".join(columns), key, enforced=False, indexes=("(level, block)", *self.indexes))
 
     def advance(self, page: Page) -> None:
         """Add the rows of the blocks that are complete with this page; its facts are in their table already."""
@@ -110,6 +113,7 @@ class RollUp:
             _CHANGED if replaced else _ADDED,
             {"first": first, "end": end},
             facts=page.tables[self.facts],
+            period=self.day if self.daily else "month",
             day=self.day,
             sums=_list(f"sum({measure})" for measure in self.measures.values()),
             named_sums=_list(f"sum({measure}) AS {name}" for name, measure in self.measures.items()),
@@ -125,6 +129,7 @@ class RollUp:
             _MERGED,
             {"lower": blocks.level, "first": blocks.first, "end": blocks.end},
             source=page.tables[source.name],
+            period="date_trunc('month', period::timestamp)::date" if source.daily and not self.daily else "period",
             totals=_list(f"sum({name})" for name in self.measures),
         )
 
@@ -132,7 +137,8 @@ class RollUp:
         self, page: Page, level: int, block: int, rows: str, values: Mapping[str, object], **fragments: str
     ) -> None:
         page.execute(
-            "INSERT INTO {rollup} (level, block, month, {dimensions}, {names}, superseded, first_day, last_day) {rows}",
+            "INSERT INTO {rollup} (level, block, period, {dimensions}, {names}, superseded, first_day, last_day) "
+            "{rows}",
             {"level": level, "block": block, **values},
             rollup=page.tables[self.name],
             rows=rows,
@@ -147,21 +153,23 @@ def _list(names: Iterable[str]) -> str:
 
 
 _ADDED = """
-    SELECT %(level)s, %(block)s, month, {dimensions}, {sums}, 0, min({day}), max({day})
-      FROM {facts} WHERE position >= %(first)s AND position < %(end)s GROUP BY month, {dimensions}
+    SELECT %(level)s, %(block)s, {period}, {dimensions}, {sums}, 0, min({day}), max({day})
+      FROM {facts} WHERE position >= %(first)s AND position < %(end)s GROUP BY {period}, {dimensions}
 """
 _CHANGED = """
-    SELECT %(level)s, %(block)s, month, {dimensions}, {totals}, sum(superseded), min(first_day), max(last_day) FROM (
-        SELECT month, {dimensions}, {named_sums}, 0 AS superseded, min({day}) AS first_day, max({day}) AS last_day
-          FROM {facts} WHERE position >= %(first)s AND position < %(end)s GROUP BY month, {dimensions}
+    SELECT %(level)s, %(block)s, period, {dimensions}, {totals}, sum(superseded), min(first_day), max(last_day) FROM (
+        SELECT {period} AS period, {dimensions}, {named_sums}, 0 AS superseded,
+               min({day}) AS first_day, max({day}) AS last_day
+          FROM {facts} WHERE position >= %(first)s AND position < %(end)s GROUP BY {period}, {dimensions}
         UNION ALL
-        SELECT month, {dimensions}, {losses}, count(*), NULL, NULL FROM {facts}
-         WHERE superseded_at_position >= %(first)s AND superseded_at_position < %(end)s GROUP BY month, {dimensions}
-    ) changes GROUP BY month, {dimensions}
+        SELECT {period}, {dimensions}, {losses}, count(*), NULL, NULL
+          FROM {facts} WHERE superseded_at_position >= %(first)s AND superseded_at_position < %(end)s
+         GROUP BY {period}, {dimensions}
+    ) changes GROUP BY period, {dimensions}
 """
 _MERGED = """
-    SELECT %(level)s, %(block)s, month, {dimensions}, {totals}, sum(superseded), min(first_day), max(last_day)
-      FROM {source} WHERE level = %(lower)s AND block >= %(first)s AND block < %(end)s GROUP BY month, {dimensions}
+    SELECT %(level)s, %(block)s, {period}, {dimensions}, {totals}, sum(superseded), min(first_day), max(last_day)
+      FROM {source} WHERE level = %(lower)s AND block >= %(first)s AND block < %(end)s GROUP BY {period}, {dimensions}
 """
 
 

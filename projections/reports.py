@@ -1,0 +1,425 @@
+"""Reports: what a figure means, how it is asked for and how the answer is written.
+
+A report is a definition in words with a version, and a function of a snapshot and parameters. Its answer names the
+definition, its version and the position, so that anybody can derive it again; the same question at the same position
+gets the same bytes. What is not defined is null with a reason, never 0. Amounts are decimals as text, never floats.
+"""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final, Protocol, TypeAlias
+from uuid import UUID
+
+from domain.errors import NotFound, Refusal
+from domain.values import minor_units
+from projections.read_model import ReadModels, Snapshot
+
+Parameters: TypeAlias = Mapping[str, Sequence[str]]
+"""What was asked, as it came: each name with its values in their order."""
+Row: TypeAlias = Mapping[str, object]
+
+RATIO_PLACES: Final = Decimal("0.000001")
+_EXACT: Final = Context(prec=80)
+"""More digits than any sum has, whatever the program that calls us has chosen."""
+PAGE_ROWS: Final = 100
+"""Rows of an answer when the question does not say."""
+PAGE_ROWS_MAX: Final = 10_000
+"""Rows of an answer at most: some 4 MB."""
+
+
+class ParameterIsInvalid(Refusal):
+    """Each parameter of a report has the form and the values that its definition says."""
+
+    status = 422
+
+
+class ReportNotFound(NotFound):
+    """There is no report of this name, or not in this version of its definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A name of the definition, and what it means."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Something that may be said in the question."""
+
+    name: str
+    meaning: str
+    values: tuple[str, ...] = ()
+    """What it can be; nothing here: its meaning says so."""
+    required: bool = False
+    repeated: bool = False
+    """It may be given several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDefinition:
+    """What a report means, in words."""
+
+    name: str
+    version: int
+    model: str
+    """The read model that it is a query of; the version of the definition is the model's."""
+    title: str
+    meaning: str
+    rules: tuple[str, ...]
+    dimensions: tuple[Word, ...]
+    measures: tuple[Word, ...]
+    parameters: tuple[Parameter, ...]
+    reasons: tuple[Word, ...]
+    """Why a value can be null."""
+
+    def document(self) -> Mapping[str, object]:
+        """The definition as JSON values."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "title": self.title,
+            "meaning": self.meaning,
+            "rules": list(self.rules),
+            "dimensions": [{"name": each.name, "meaning": each.meaning} for each in self.dimensions],
+            "measures": [{"name": each.name, "meaning": each.meaning} for each in self.measures],
+            "parameters": [
+                {
+                    "name": each.name,
+                    "meaning": each.meaning,
+                    "required": each.required,
+                    "repeated": each.repeated,
+                    **({"values": list(each.values)} if each.values else {}),
+                }
+                for each in self.parameters
+            ],
+            "reasons": [{"name": each.name, "meaning": each.meaning} for each in self.reasons],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAnswer:
+    """The figures, and everything that is needed to derive them again."""
+
+    definition: ReportDefinition
+    position: int
+    question: Row
+    """The parameters as they were understood, defaults included."""
+    basis: str
+    n: int
+    """How many facts the figures are of."""
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    """A value that is null has its reason in the row's `reasons`."""
+    total: Row | None = None
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """How many facts some measure could not use, by reason."""
+    next_cursor: str | None = None
+
+    def document(self) -> Mapping[str, object]:
+        """The answer as JSON values."""
+        return {
+            "definition": self.definition.name,
+            "definition_version": self.definition.version,
+            "position": self.position,
+            "question": self.question,
+            "basis": self.basis,
+            "n": self.n,
+            "excluded": self.excluded,
+            "total": self.total,
+            "rows": self.rows,
+            "next_cursor": self.next_cursor,
+        }
+
+    def json(self) -> bytes:
+        """The answer in canonical JSON."""
+        return canonical_json(self.document())
+
+    def csv(self) -> bytes:
+        """The rows in CSV (RFC 4180), each with definition, version and position; safe to open in a spreadsheet."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow([*self.columns, "null_because", "definition", "definition_version", "position"])
+        origin = [self.definition.name, str(self.definition.version), str(self.position)]
+        for row in self.rows:
+            reasons = row.get("reasons") or {}
+            why = canonical_json(reasons).decode() if reasons else ""
+            writer.writerow([*(_cell(row.get(column)) for column in self.columns), why, *origin])
+        return text.getvalue().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The events behind a figure, by their positions in the log."""
+
+    definition: ReportDefinition
+    position: int
+    question: Row
+    positions: tuple[int, ...]
+    next_cursor: str | None = None
+
+    def json(self) -> bytes:
+        """The evidence in canonical JSON."""
+        return canonical_json(
+            {
+                "definition": self.definition.name,
+                "definition_version": self.definition.version,
+                "position": self.position,
+                "question": self.question,
+                "positions": list(self.positions),
+                "next_cursor": self.next_cursor,
+            }
+        )
+
+
+class Report(Protocol):
+    """A definition and its query."""
+
+    definition: ReportDefinition
+
+    async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
+        """Answer a question. Raises `ParameterIsInvalid`."""
+        ...
+
+    async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
+        """The events behind the figures of a question: narrow it with `where` to those of one cell."""
+        ...
+
+
+class Reports:
+    """All reports of one tenant, by name and version."""
+
+    def __init__(self, models: ReadModels, reports: Iterable[Report]) -> None:
+        self._models = models
+        self._reports = tuple(reports)
+
+    def definitions(self) -> tuple[ReportDefinition, ...]:
+        """Every definition that can be asked for, old versions included, by name and version."""
+        return tuple(sorted((each.definition for each in self._reports), key=lambda each: (each.name, each.version)))
+
+    async def run(
+        self, name: str, parameters: Parameters, *, version: int | None = None, position: int | None = None
+    ) -> ReportAnswer:
+        """Answer a question at a position, else at the checkpoint or where its cursor comes from.
+
+        Raises `ReportNotFound`, `ParameterIsInvalid`, `ReadModelBehind` and `ReadModelNotFound`.
+        """
+        return await self._models.read(
+            self._model(name),
+            lambda snapshot: self._of(name, snapshot.version).run(snapshot, parameters),
+            version=version,
+            position=_position(parameters, position),
+        )
+
+    async def evidence(
+        self, name: str, parameters: Parameters, *, version: int | None = None, position: int | None = None
+    ) -> Evidence:
+        """The events behind a figure; raises what `run` raises."""
+        return await self._models.read(
+            self._model(name),
+            lambda snapshot: self._of(name, snapshot.version).evidence(snapshot, parameters),
+            version=version,
+            position=_position(parameters, position),
+        )
+
+    async def wait(self, name: str, position: int, *, seconds_max: float, version: int | None = None) -> int:
+        """Wait until the report can be evaluated at a position; raises `ReadModelBehind` when in vain."""
+        return await self._models.wait(self._model(name), position, seconds_max=seconds_max, version=version)
+
+    def _model(self, name: str) -> str:
+        model = next((each.definition.model for each in self._reports if each.definition.name == name), None)
+        if model is None:
+            raise ReportNotFound(report=name)
+        return model
+
+    def _of(self, name: str, version: int) -> Report:
+        for each in self._reports:
+            if (each.definition.name, each.definition.version) == (name, version):
+                return each
+        raise ReportNotFound(report=name, version=version)
+
+
+# Reading the question
+
+
+class Question:
+    """Takes the parameters of a question one by one, and refuses what nobody took."""
+
+    def __init__(self, definition: ReportDefinition, parameters: Parameters) -> None:
+        self._definition = definition
+        self._parameters = parameters
+        known = {each.name for each in definition.parameters}
+        for name, values in parameters.items():
+            if name not in known:
+                raise invalid(name=name, because="it is not a parameter of this report")
+            if len(values) > 1 and not self._parameter(name).repeated:
+                raise invalid(name=name, because="it can be given once only")
+
+    def _parameter(self, name: str) -> Parameter:
+        return next(each for each in self._definition.parameters if each.name == name)
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """All values of a parameter."""
+        return tuple(self._parameters.get(name, ()))
+
+    def one(self, name: str) -> str | None:
+        """The value of a parameter; None where it is absent."""
+        values = self._parameters.get(name)
+        if not values:
+            if self._parameter(name).required:
+                raise invalid(name=name, because="it is required")
+            return None
+        allowed = self._parameter(name).values
+        if allowed and values[0] not in allowed:
+            raise invalid(name=name, because=f"it is one of {', '.join(allowed)}")
+        return values[0]
+
+    def day(self, name: str) -> date | None:
+        """A date, as in 2026-04-01."""
+        value = self.one(name)
+        try:
+            return None if value is None else date.fromisoformat(value)
+        except ValueError as error:
+            raise invalid(name=name, because="it is a date such as 2026-04-01") from error
+
+    def instant(self, name: str) -> datetime | None:
+        """An instant with its offset from UTC."""
+        value = self.one(name)
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise invalid(name=name, because="it is an instant such as 2026-04-01T12:00:00Z") from error
+        if moment.tzinfo is None:
+            raise invalid(name=name, because="it is an instant with its offset from UTC")
+        return moment
+
+    def listed(self, name: str, allowed: Iterable[str], most: int) -> tuple[str, ...]:
+        """Distinct words separated by commas, at most so many."""
+        value = self.one(name)
+        words = tuple(value.split(",")) if value else ()
+        if not set(words) <= set(allowed):
+            raise invalid(name=name, because=f"it names some of {', '.join(allowed)}")
+        if len(words) > most or len(set(words)) < len(words):
+            raise invalid(name=name, because=f"it names at most {most}, each once")
+        return words
+
+    def page(self, fingerprint: object) -> tuple[int, list[str] | None]:
+        """How many rows, and the last row of the page before; `fingerprint` is what the cursor belongs to."""
+        value = self.one("limit")
+        if value is not None and not (value.isascii() and value.isdigit() and 1 <= int(value) <= PAGE_ROWS_MAX):
+            raise invalid(name="limit", because=f"it is a number from 1 to {PAGE_ROWS_MAX}")
+        cursor = self.one("cursor")
+        if cursor is None:
+            return int(value or PAGE_ROWS), None
+        _, made_for, last = _read_cursor(cursor)
+        if made_for != _fingerprint(fingerprint):
+            raise invalid(name="cursor", because="it belongs to another question")
+        return int(value or PAGE_ROWS), last
+
+
+def invalid(*, name: str, because: str) -> ParameterIsInvalid:
+    """A refusal that points at a parameter; `because` is a clause that does not repeat what was sent."""
+    return ParameterIsInvalid(pointer=f"/{name}", because=because)
+
+
+def make_cursor(position: int, fingerprint: object, last: Sequence[str]) -> str:
+    """What gets the page after the row `last` of a question, at the same position."""
+    content = canonical_json([position, _fingerprint(fingerprint), list(last)])
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str, list[str]]:
+    try:
+        content = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except ValueError as error:
+        raise invalid(name="cursor", because="it is not one that an answer gave") from error
+    match content:
+        case [int(position), str(made_for), [*last]] if position >= 0 and all(isinstance(each, str) for each in last):
+            return position, made_for, last
+        case _:
+            raise invalid(name="cursor", because="it is not one that an answer gave")
+
+
+def _position(parameters: Parameters, position: int | None) -> int | None:
+    """The pages of one answer are all of one position."""
+    cursor = parameters.get("cursor")
+    return _read_cursor(cursor[0])[0] if cursor and position is None else position
+
+
+def _fingerprint(question: object) -> str:
+    return hashlib.sha256(canonical_json(question)).hexdigest()[:16]
+
+
+# Writing the answer
+
+
+def canonical_json(value: object) -> bytes:
+    """The one form of a value: UTF-8, no spaces, names in the order given, decimals as text. Floats are refused."""
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, date):  # a datetime, too
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    msg = f"a {type(value).__name__} has no canonical form"
+    raise TypeError(msg)
+
+
+def _cell(value: object) -> str:
+    """A value in a cell; a text that a spreadsheet would take for a formula is quoted by an apostrophe."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    if isinstance(value, list | tuple):
+        return ";".join(_cell(each) for each in value)
+    if isinstance(value, Mapping):
+        return " ".join(_cell(each) for each in value.values())
+    return str(value) if isinstance(value, int) else _text(value)
+
+
+def money(amount: Decimal, currency: str | None) -> Decimal:
+    """An amount as it is written: with the places of its currency, and more only where it has more."""
+    return _with_places(amount, minor_units(currency) if currency else 0)
+
+
+def quantity(amount: Decimal) -> Decimal:
+    """A quantity as it is written: with the places that it needs."""
+    return _with_places(amount, 0)
+
+
+def _with_places(amount: Decimal, places: int) -> Decimal:
+    exponent = amount.normalize(_EXACT).as_tuple().exponent
+    needed = -exponent if isinstance(exponent, int) and exponent < 0 else 0
+    return _EXACT.add(amount.quantize(Decimal(1).scaleb(-max(places, needed)), context=_EXACT), 0)  # no negative zero
+
+
+def ratio(numerator: Decimal | int, denominator: Decimal | int) -> Decimal:
+    """One division, rounded once; the denominator is not zero."""
+    quotient = _EXACT.divide(Decimal(numerator), Decimal(denominator))
+    return _EXACT.add(quotient.quantize(RATIO_PLACES, rounding=ROUND_HALF_EVEN, context=_EXACT), 0)
