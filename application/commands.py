@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from application.aggregates import Aggregate
+from application.shapes import Instant, Reason, SourceName
 from application.unit_of_work import UnitOfWork
 from domain.errors import Refusal
 from domain.values import immutable
@@ -37,10 +37,10 @@ class Command:
     system knew an imported fact, and since when. A dry run is decided and not appended.
     """
 
-    occurred_at: datetime | None = None
-    reason: str | None = None
-    source: str | None = None
-    source_recorded_at: datetime | None = None
+    occurred_at: Instant | None = None
+    reason: Reason | None = None
+    source: SourceName | None = None
+    source_recorded_at: Instant | None = None
     dry_run: bool = False
 
 

@@ -89,5 +89,4 @@ class Undecided:
                 self.request.refuse(place, outcome)
             else:
                 self.request.outcomes[place] = outcome
-        if not self.request.open():
-            self.request.answer()
+        self.request.answer()

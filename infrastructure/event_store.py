@@ -55,6 +55,8 @@ class PostgresEventLog(LogReader):
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
         """See `EventLog.append`."""
         encoder = BatchEncoder(self.tenant, self.codec, batch)
+        if encoder.contradictory:
+            return Conflicts(stale=encoder.contradictory)
         unlikely = encoder.new_streams
         while True:
             keys = await self._keys(encoder.keyed_subjects, unlikely)

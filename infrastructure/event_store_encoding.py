@@ -75,6 +75,8 @@ class BatchEncoder:
         self._codec = codec
         self._batch = batch
         self._subjects = [self._subjects_of(decision) for decision in batch]
+        self._reads, self.contradictory = _reads(batch)
+        """Streams that decisions saw at another version than those before them leave it are `contradictory`."""
 
     @property
     def keyed_subjects(self) -> set[UUID]:
@@ -100,9 +102,8 @@ class BatchEncoder:
                     self._encode(columns, decision, keys)
                 except BodyTooLarge:
                     refused[i] = EventIsTooLarge()
-        written = set(columns.streams)
-        reads = {s: v for decision in self._batch for s, v in decision.reads.items() if s not in written}
-        columns.read_streams, columns.read_versions = list(reads), list(reads.values())
+        columns.read_streams = [stream for stream, _ in self._reads]
+        columns.read_versions = [version for _, version in self._reads]
         columns.new_subjects, columns.new_subject_keys = list(keys.made), list(keys.made.values())
         columns.subjects = list({subject for each in self._subjects for subject in each})
         return columns, refused
@@ -130,3 +131,19 @@ class BatchEncoder:
             columns.add_release(claim.kind, self._tenant.claim_value(claim), decision.target_id)
         for taken in decision.claims:
             columns.add_claim(taken, self._tenant.claim_value(taken.claim))
+
+
+def _reads(batch: Sequence[Decision]) -> tuple[set[tuple[UUID, int]], frozenset[UUID]]:
+    """What was read, as far as the versions written do not say the same already; and what contradicts them."""
+    before = {new.stream_id: new.version - 1 for decision in reversed(batch) for new in reversed(decision.events)}
+    now: dict[UUID, int] = {}
+    reads: set[tuple[UUID, int]] = set()
+    contradictory: set[UUID] = set()
+    for decision in batch:
+        for stream, version in decision.reads.items():
+            if stream in now:
+                contradictory |= {stream} if now[stream] != version else set()
+            elif before.get(stream) != version:
+                reads.add((stream, version))
+        now.update((new.stream_id, new.version) for new in decision.events)
+    return reads, frozenset(contradictory)
