@@ -76,7 +76,6 @@ class Projector:
     """Moves the read models of one tenant. Of several on one database each does what no other is at."""
 
     conninfo: str
-    log_schema: str
     schema: str
     """Schema of the read models."""
     log: Log
@@ -382,7 +381,7 @@ class Projector:
         with self._connected_worker().transaction():
             self._connected_worker().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             model = self._model(build)
-            return digest(self._connected_worker(), model, Tables(self.schema, build), self.log_schema)
+            return digest(self._connected_worker(), model, Tables(self.schema, build))
 
     # Erased people
 
@@ -396,7 +395,7 @@ class Projector:
             model = self._known(status.build)
             if model is not None:
                 with self._connected_worker().transaction():
-                    forget_erased(self._connected_worker(), model, Tables(self.schema, status.build), self.log_schema)
+                    forget_erased(self._connected_worker(), model, Tables(self.schema, status.build))
 
     # Asking
 

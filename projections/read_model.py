@@ -13,7 +13,7 @@ the build that answers, and takes over in one transaction: readers find out whic
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -96,6 +96,11 @@ class Tables:
 
     def __getitem__(self, name: str) -> str:
         return f'"{self.schema}"."{self.build.prefix}_{name}"'
+
+    @property
+    def erased_subjects(self) -> str:
+        """The people whose key is gone, as the log of the same tenant says at this moment."""
+        return f'"{self.schema.removesuffix("_read")}".erased_subjects'
 
     def sql(self, template: str, **fragments: str) -> bytes:
         """A statement with each `{name}` replaced by the fragment, or else the table, of that name.
@@ -200,12 +205,25 @@ def copy_bytes(value: bytes) -> str:
 class ReadModel(Protocol):
     """One noun: its tables and how events change them. Its queries are functions of a `Snapshot`."""
 
-    name: str
-    version: int
-    """Of the definition; a definition that changes gets the next one."""
-    events: frozenset[str]
-    """Stored names of the events that it folds."""
-    tables: tuple[Table, ...]
+    @property
+    def name(self) -> str:
+        """What its tables and its builds are called."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Of the definition; a definition that changes gets the next one."""
+        ...
+
+    @property
+    def events(self) -> frozenset[str]:
+        """Stored names of the events that it folds."""
+        ...
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All of its tables."""
+        ...
 
     def fold(self, page: Page) -> None:
         """Bring the tables from `page.after` to `page.upto`, in the transaction that also moves the checkpoint.
@@ -236,29 +254,29 @@ def drop_tables(connection: Connection, tables: Tables) -> None:
         connection.execute(tables.sql('DROP TABLE "{schema}"."{name}"', schema=tables.schema, name=name))
 
 
-def forget_erased(connection: Connection, model: ReadModel, tables: Tables, log_schema: str) -> int:
+def forget_erased(connection: Connection, model: ReadModel, tables: Tables) -> int:
     """Remove the rows that stand for personal values of erased people; how many there were."""
     return sum(
         connection.execute(
-            tables.sql("DELETE FROM {table} WHERE {gone}", table=tables[each.name], **_erased(each, log_schema))
+            tables.sql("DELETE FROM {table} WHERE {gone}", table=tables[each.name], **_erased(each, tables))
         ).rowcount
         for each in model.tables
         if each.subject is not None
     )
 
 
-def digest(connection: Connection, model: ReadModel, tables: Tables, log_schema: str) -> Mapping[str, str]:
+def digest(connection: Connection, model: ReadModel, tables: Tables) -> Mapping[str, str]:
     """SHA-256 of every table of a build: equal for equal rows, on any server. Rows of erased people do not count."""
-    return {table.name: _digest(connection, table, tables, log_schema) for table in model.tables}
+    return {table.name: _digest(connection, table, tables) for table in model.tables}
 
 
-def _digest(connection: Connection, table: Table, tables: Tables, log_schema: str) -> str:
+def _digest(connection: Connection, table: Table, tables: Tables) -> str:
     statement = tables.sql(
         "COPY (SELECT * FROM {table} WHERE {kept} ORDER BY {key}) TO STDOUT",
         table=tables[table.name],
         kept="true" if table.subject is None else "NOT {gone}",
         key=", ".join(table.key),
-        **_erased(table, log_schema),
+        **_erased(table, tables),
     )
     digested = hashlib.sha256()
     with connection.cursor().copy(statement) as copy:
@@ -267,9 +285,9 @@ def _digest(connection: Connection, table: Table, tables: Tables, log_schema: st
     return digested.hexdigest()
 
 
-def _erased(table: Table, log_schema: str) -> dict[str, str]:
-    gone = '{subject} IN (SELECT subject_id FROM "{log_schema}".erased_subjects)'
-    return {"gone": gone, "subject": table.subject or "", "log_schema": log_schema}
+def _erased(table: Table, tables: Tables) -> dict[str, str]:
+    gone = "{subject} IN (SELECT subject_id FROM {erased})"
+    return {"gone": gone, "subject": table.subject or "", "erased": tables.erased_subjects}
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,14 +416,3 @@ class ReadModels:
         async with self._connect() as connection:
             cursor = await connection.execute(in_schema(BuildStatus.QUERY, self.schema))
             return [BuildStatus.of(row) async for row in cursor]
-
-
-def known(models: Sequence[ReadModel], build: Build) -> ReadModel | None:
-    """The model of a build, where this program has that version of it."""
-    return next((model for model in models if (model.name, model.version) == (build.model, build.version)), None)
-
-
-def missing_builds(models: Sequence[ReadModel], builds: Sequence[Build]) -> Iterator[ReadModel]:
-    """The models that have no build at all."""
-    have = {(build.model, build.version) for build in builds}
-    return (model for model in models if (model.name, model.version) not in have)

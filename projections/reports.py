@@ -184,7 +184,10 @@ class Evidence:
 class Report(Protocol):
     """A definition and its query."""
 
-    definition: ReportDefinition
+    @property
+    def definition(self) -> ReportDefinition:
+        """What it means."""
+        ...
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """Answer a question. Raises `ParameterIsInvalid`."""

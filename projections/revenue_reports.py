@@ -323,9 +323,6 @@ class RevenueToDateReport(_Revenue):
         return {"period": period.name, "from": first, "to": period.window.end, **measures, "reasons": reasons}
 
 
-REPORTS: Final = (RevenueStatisticsReport(), RevenueToDateReport())
-
-
 @dataclass(frozen=True, slots=True)
 class _Period:
     """A window up to a day, and those that it is compared with."""

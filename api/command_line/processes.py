@@ -13,7 +13,6 @@ def make_projector(databases: Databases, tenant: Tenant) -> Projector:
     """The projector of a tenant, with all read models."""
     return Projector(
         conninfo=databases.projector,
-        log_schema=tenant.schema,
         schema=tenant.read_schema,
         log=PostgresLog(databases.projector, tenant, Codec(EVENT_TYPES, tenant.id)),
         models=ALL,
