@@ -15,7 +15,7 @@ from api.importing.rows import Column, Derived, FileFormat
 from api.importing.sections import Section
 from api.importing.values import Fill, TemplateError, columns_in, require_column, template
 
-FORMULAS = "product, sum, difference, text, day, start_of_day"
+FORMULAS = "product, sum, difference, least, most, text, day, start_of_day"
 
 
 class Columns:
@@ -158,6 +158,8 @@ class Columns:
         (word,) = words
         if word in _ARITHMETIC:
             return self._arithmetic(word, rules.get(word, list, []), rules.optional_number("places"))
+        if word in _CHOICES:
+            return self._choice(word, rules.texts(word))
         if word == "text":
             fill = template(rules.text("text"), self.types)
             return columns_in(rules.text("text")), str, lambda row: _text_of(fill, row)
@@ -177,6 +179,13 @@ class Columns:
                 msg = f"{word} takes numbers, and {name} is none"
                 raise TemplateError(msg)
         return frozenset(names), Decimal, _calculation(_ARITHMETIC[word], operands, places)
+
+    def _choice(self, word: str, names: Sequence[str]) -> tuple[frozenset[str], type, Callable[[Row], Value]]:
+        kinds = {require_column(name, self.types) for name in names}
+        if len(names) < 2 or len(kinds) != 1:  # noqa: PLR2004 - of one there is nothing to choose
+            msg = f"{word} takes a list of at least two columns of one type"
+            raise TemplateError(msg)
+        return frozenset(names), kinds.pop(), _chosen(_CHOICES[word], names)
 
     def _calendar(self, rules: Section, word: str) -> tuple[frozenset[str], type, Callable[[Row], Value]]:
         name, zone = rules.text(word), self._time_zone(rules)
@@ -202,6 +211,12 @@ class Columns:
             return value  # type: ignore[return-value]  # it has the type of a column
         msg = f"{name} cannot be compared with {value!r}"
         raise TemplateError(msg)
+
+    def require_cell(self, section: Section, name: str, column: str) -> None:
+        """Refuse the mapping if a field names a column that is not read from a file."""
+        self.require(section, name, column)
+        if column not in self._readers:
+            section.fail(f"{column} is made of others; name the columns that it is made of", name)
 
     def require(self, section: Section, name: str, column: str) -> None:
         """Refuse the mapping if a field names a column that there is not."""
@@ -237,6 +252,17 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "sum": lambda one, other: one + other,
     "difference": lambda one, other: one - other,
 }
+
+
+_CHOICES: Mapping[str, Callable[[list[Any]], Any]] = {"least": min, "most": max}
+
+
+def _chosen(choose: Callable[[list[Any]], Any], names: Sequence[str]) -> Callable[[Row], Value]:
+    def compute(row: Row) -> Value:
+        values = [row[name] for name in names]
+        return None if None in values else choose(values)
+
+    return compute
 
 
 def _text_of(fill: Fill, row: Row) -> Value:

@@ -124,6 +124,8 @@ class ImportMapping:
     by: tuple[str, ...]
     consecutive: bool
     order: tuple[str, ...]
+    carry: tuple[str, ...]
+    """Columns that, where they say nothing, keep what the row before them in the document said."""
     first_seen: tuple[FirstSeenRule, ...]
     commands: tuple[CommandRule, ...]
     special: tuple[SpecialRule, ...]
@@ -137,7 +139,7 @@ class ImportMapping:
 
     def gathering(self) -> Gathering:
         """How the rows of one reading come together."""
-        return Gathering(self.by, consecutive=self.consecutive, order=self.order)
+        return Gathering(self.by, consecutive=self.consecutive, order=self.order, carry=self.carry)
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class _Reader:
             by=self._column_list(documents, "by"),
             consecutive=documents.choice("gather", ("whole file", "consecutive"), "whole file") == "consecutive",
             order=self._column_list(documents, "order"),
+            carry=self._carried(documents),
             unmatched=documents.optional_text("unmatched"),
             first_seen=tuple(self._first_seen(section) for section in top.sections("first_seen")),
             commands=tuple(self._command(section) for section in top.sections("commands")),
@@ -146,6 +147,12 @@ class _Reader:
             return condition(tests, self._columns.types, self._columns.literal)
         except TemplateError as error:
             section.fail(str(error), "when", *error.path)
+
+    def _carried(self, documents: Section) -> tuple[str, ...]:
+        columns = documents.texts("carry")
+        for column in columns:
+            self._columns.require_cell(documents, "carry", column)
+        return columns
 
     def _column_list(self, section: Section, name: str) -> tuple[str, ...]:
         columns = section.texts(name)

@@ -218,10 +218,13 @@ def _readable_part(
 class Gathering:
     """Which rows make one document: those that agree in the columns `by`, everywhere in the file or in a run."""
 
-    def __init__(self, by: Sequence[str], *, consecutive: bool, order: Sequence[str] = ()) -> None:
+    def __init__(
+        self, by: Sequence[str], *, consecutive: bool, order: Sequence[str] = (), carry: Sequence[str] = ()
+    ) -> None:
         self.by = tuple(by)
         self.consecutive = consecutive
         self._order = order
+        self._carry = carry
         self._count: Counter[Hashable] = Counter()
 
     @property
@@ -265,9 +268,20 @@ class Gathering:
         rows = document.rows
         if self._order:
             rows.sort(key=lambda row: [(row[name] is not None, row[name]) for name in self._order])
+        for name in self._carry:
+            _carry(name, rows)
         for line, row in enumerate(rows, start=1):
             row["line"] = line
             row["last"] = False
         if rows:
             rows[-1]["last"] = True
         return document
+
+
+def _carry(name: str, rows: Sequence[Row]) -> None:
+    said: Value = None
+    for row in rows:
+        if row[name] is None:
+            row[name] = said
+        else:
+            said = row[name]

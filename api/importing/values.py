@@ -176,21 +176,33 @@ def condition(tests: Mapping[str, object], types: Mapping[str, type], literal: C
     return lambda row, before: all(part(row, before) for part in parts)
 
 
-def _column_test(  # noqa: C901, PLR0911 - one line for each word of the language
-    name: str, wanted: object, types: Mapping[str, type], literal: Callable[[str, object], Value]
-) -> Test:
+def _column_test(name: str, wanted: object, types: Mapping[str, type], literal: Callable[[str, object], Value]) -> Test:
     require_column(name, types)
     if not isinstance(wanted, dict):
         value = literal(name, wanted)
         return lambda row, _before: row[name] == value
-    if len(wanted) != 1:
-        msg = f"{name} has {len(wanted)} tests; give each condition one, such as {{ starts_with = 'C' }}"
+    if not wanted:
+        msg = f"{name} has no test; give it one, such as {{ starts_with = 'C' }}"
         raise TemplateError(msg)
-    word, operand = next(iter(wanted.items()))
+    parts = [_word_test(name, word, operand, types, literal) for word, operand in wanted.items()]
+    if len(parts) == 1:
+        return parts[0]
+    return lambda row, before: all(part(row, before) for part in parts)
+
+
+def _word_test(  # noqa: C901, PLR0911 - one line for each word of the language
+    name: str, word: str, operand: object, types: Mapping[str, type], literal: Callable[[str, object], Value]
+) -> Test:
     match word, operand:
         case "not", _:
             inner = _column_test(name, operand, types, literal)
             return lambda row, before: not inner(row, before)
+        case "before", _:
+            inner = _column_test(name, operand, types, literal)
+            return lambda _row, before: before is not None and inner(before, None)
+        case "same_as", str():
+            require_column(operand, types)
+            return lambda row, _before: row[name] == row[operand]
         case "missing", bool():
             return lambda row, _before: (row[name] is None) is operand
         case "changed", bool():
@@ -210,8 +222,8 @@ def _column_test(  # noqa: C901, PLR0911 - one line for each word of the languag
         case (("less_than" | "more_than"), _):
             return _comparison(name, word, literal(name, operand))
     msg = (
-        f"{name} = {wanted!r} is no condition; there are not, missing, changed, one_of, starts_with, matches, "
-        "less_than and more_than"
+        f"{name} = {{ {word} = {operand!r} }} is no condition; there are not, before, missing, changed, same_as, "
+        "one_of, starts_with, matches, less_than and more_than"
     )
     raise TemplateError(msg)
 

@@ -149,6 +149,14 @@ def test_rows_are_brought_into_order() -> None:
     assert documents(Gathering(["invoice"], consecutive=False, order=["x"]), "a", "a") == [([2, 1], [1, 2])]
 
 
+def test_what_a_row_does_not_say_may_be_carried_from_the_row_before() -> None:
+    gathering = Gathering(["invoice"], consecutive=True, order=["x"], carry=["team"])
+    said = [(4, "b", None), (3, "a", "red"), (2, "a", None), (1, "a", None), (5, "c", "blue")]
+    read: list[tuple[Row, str]] = [({"row": -x, "invoice": key, "x": x, "team": team}, "") for x, key, team in said]
+    teams = [[row["team"] for row in document.rows] for document in gathering.documents(iter(read))]
+    assert teams == [[None], [None, None, "red"], ["blue"]]
+
+
 def test_the_last_row_of_a_document_knows_it() -> None:
     gathering = Gathering(["invoice"], consecutive=True)
     (document,) = gathering.documents(iter([({"row": 1, "invoice": "a"}, ""), ({"row": 2, "invoice": "a"}, "")]))

@@ -296,6 +296,42 @@ def test_a_log_of_changes_becomes_the_commands_of_each_case_in_order(tmp_path: P
     assert mill.data("desk/1/close") == {"occurred_at": "2026-04-03T07:00:00Z"}
 
 
+REOPENED = """
+[[commands]]
+outcome = "reopened"
+rows = "each"
+when = { state = { one_of = ["Active"], before = { one_of = ["Closed"] } }, team = { missing = false } }
+command = "assign-case"
+target = "desk:{number}"
+key = "desk/{number}/{line}/reopen"
+data = { team = "{team}", occurred_at = "{later}" }
+"""
+
+
+def test_a_row_may_be_told_by_the_row_before_it_and_say_what_that_one_said(tmp_path: Path) -> None:
+    text = CASES.replace("[documents]", '[documents]\ncarry = ["team"]') + REOPENED
+    text = text.replace(
+        "[documents]",
+        '[computed]\nlater = { most = ["at", "promised"] }\nsooner = { least = ["at", "promised"] }\n[documents]',
+    )
+    text = text.replace("at = {", 'promised = { header = "promised", type = "time" }\nat = {', 1)
+    text = text.replace('opened_at = "{at}"', 'opened_at = "{sooner}"')
+    path = file_of(
+        tmp_path,
+        "1,blue,Active,01/04/2026 09:00,2026-04-01T06:00",
+        "1,,Closed,02/04/2026 09:00,2026-04-02T08:00",
+        "1,,Active,03/04/2026 09:00,2026-04-03T08:00",
+        "1,red,Active,04/04/2026 09:00,",
+        header="number,team,state,at,promised\n",
+    )
+    mill = Mill()
+    summary = imported(mapping_of(tmp_path, text), path, mill)
+    assert summary.outcomes == {"opened": 1, "nothing new": 1, "reopened": 1, "assigned": 1}
+    assert mill.requests == [["desk/1/open", "desk/1/1/assign", "desk/1/3/reopen", "desk/1/4/assign"]]
+    assert mill.data("desk/1/open") == {"number": "1", "opened_at": "2026-04-01T06:00:00Z"}
+    assert mill.data("desk/1/3/reopen") == {"team": "blue", "occurred_at": "2026-04-03T08:00:00Z"}
+
+
 def test_a_row_is_refused_if_any_of_its_commands_is(tmp_path: Path) -> None:
     mill = Mill(refuse={"desk/1/1/assign": "team-not-found"})
     path = file_of(tmp_path, "1,blue,Closed,01/04/2026 09:00", header="number,team,state,at\n")

@@ -103,6 +103,12 @@ def test_the_columns_that_a_value_needs_are_known() -> None:
         ({"net": {"less_than": 16}}, True),
         ({"net": {"more_than": 16}}, False),
         ({"note": {"not": "sweet"}}, True),
+        ({"invoice": {"starts_with": "R", "matches": "1$"}}, True),
+        ({"invoice": {"starts_with": "R", "matches": "2$"}}, False),
+        ({"quantity": {"same_as": "quantity"}}, True),
+        ({"quantity": {"same_as": "net"}}, False),
+        ({"invoice": {"before": "R-1"}}, False),
+        ({"invoice": {"before": {"not": "R-1"}}}, False),
     ],
 )
 def test_conditions_hold_or_not(tests: dict[str, object], met: bool) -> None:  # noqa: FBT001 - an expected outcome
@@ -123,12 +129,22 @@ def test_a_change_is_one_from_the_row_before() -> None:
     assert condition({"net": {"changed": False}}, TYPES, _literal)(FLOUR, FLOUR)
 
 
+def test_a_condition_may_be_about_the_row_before() -> None:
+    sweetened = condition({"note": {"changed": True, "before": {"missing": True}}}, TYPES, _literal)
+    assert sweetened(SUGAR, FLOUR)
+    assert not sweetened(FLOUR, SUGAR)
+    assert not sweetened(SUGAR, SUGAR)
+    assert not sweetened(SUGAR, None)
+
+
 @pytest.mark.parametrize(
     ("tests", "why"),
     [
-        ({"invoice": {"begins": "C"}}, "is no condition; there are not, missing"),
+        ({"invoice": {"begins": "C"}}, "is no condition; there are not, before"),
         ({"invoice": {"missing": "yes"}}, "is no condition"),
-        ({"invoice": {"starts_with": "C", "missing": True}}, "invoice has 2 tests; give each condition one"),
+        ({"invoice": {"starts_with": "C", "begins": "C"}}, "is no condition; there are not, before"),
+        ({"invoice": {}}, "invoice has no test"),
+        ({"invoice": {"same_as": "inv"}}, "there is no column inv"),
         ({"invoice": {"matches": "("}}, "is no regular expression"),
         ({"inv": "C"}, "there is no column inv"),
     ],
