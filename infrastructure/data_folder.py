@@ -24,6 +24,8 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.was_abandoned = False
+        """Whether its last user was killed, so that something of it may still be about."""
         self._lock: int | None = None
 
     def open(self, holder: str) -> None:
@@ -42,6 +44,7 @@ class DataFolder:
             with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
                 raise DataFolderInUse(self._by_whom(file.read())) from None
         self._lock = descriptor
+        self.was_abandoned = os.fstat(descriptor).st_size > 0
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder, "since": since}).encode(), 0)
@@ -49,6 +52,7 @@ class DataFolder:
     def close(self) -> None:
         """Let another Rapport use the folder."""
         if self._lock is not None:
+            os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
@@ -59,7 +63,11 @@ class DataFolder:
         self.close()
 
     def _make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"The data folder {self.path} cannot be made: {error.strerror}. Choose another with --data."
+            raise DataFolderRefused(message) from error
         if os.geteuid() == 0:
             self._let_through()
         elif not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):

@@ -162,6 +162,7 @@ def prepare(url: str, passwords: Mapping[str, str], settings: Settings) -> Datab
     except psycopg.OperationalError as error:
         raise _why_no_connection(error) from error
     with operator:
+        operator.execute("SET lock_timeout = 0")
         operator.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
         _make_schemas(operator, settings)
         operator.execute("SELECT pg_advisory_unlock(%s)", [_PREPARING])

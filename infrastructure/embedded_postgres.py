@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
 import psycopg
 from psycopg import sql
@@ -41,8 +40,9 @@ SOCKET_PATH_BYTES_MAX = 103
 """What the shortest of the systems that we run on takes as the path of a socket (macOS)."""
 STOP_SECONDS_MAX = 60
 """A fast shutdown writes what is in memory; after this the server is told to stop at once, and recovers next time."""
+SAY_SO_SECONDS = 10
+"""How often a recovery that takes long is mentioned in the log."""
 _POLL_SECONDS = 0.02
-_SAY_SO_SECONDS = 10
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class EmbeddedPostgres:
                 raise ServerRefusedToStart(self._last_words())
             if self._is_ready():
                 return
-            if time.monotonic() - said_at > _SAY_SO_SECONDS:
+            if time.monotonic() - said_at > SAY_SO_SECONDS:
                 said_at = time.monotonic()
                 _log.info("The database has been recovering for %d s.", said_at - started)
             time.sleep(_POLL_SECONDS)
@@ -145,13 +145,6 @@ class EmbeddedPostgres:
                     _log.warning("The database does not stop on %s.", order.name)
             end_leftovers(self.cluster, self._run)
         self.folder.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def _require_short_path(self) -> None:
         socket = self._run / SOCKET
@@ -232,7 +225,7 @@ def _kill(process: int) -> None:
 
 def server_processes(cluster: Path) -> Iterator[int]:
     """The living Postgres processes that work in this folder."""
-    return _from_proc(cluster.resolve()) if sys.platform.startswith("linux") else _from_ps(cluster.resolve())
+    return _from_proc(cluster.resolve()) if sys.platform.startswith("linux") else _from_ps(cluster)
 
 
 def _from_proc(cluster: Path) -> Iterator[int]:
@@ -248,10 +241,12 @@ def _from_proc(cluster: Path) -> Iterator[int]:
 
 def _from_ps(cluster: Path) -> Iterator[int]:
     """Without /proc only the first process can be recognised; the others end by themselves when it is gone."""
-    listing = subprocess.run(["/bin/ps", "-axo", "pid=,stat=,command="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["/bin/ps", "-axww", "-o", "pid=,stat=,command="], capture_output=True, text=True, check=True
+    )
     for line in listing.stdout.splitlines():
         process, state, command = line.split(maxsplit=2)
-        if f"postgres -D {cluster} " in command and not state.startswith("Z"):
+        if f"/postgres -D {cluster} " in command and not state.startswith("Z"):
             yield int(process)
 
 

@@ -125,14 +125,12 @@ def migrate(
 def _apply_patiently(
     connection: psycopg.Connection, migration: Migration, schema: str, read_schema: str, pause: Callable[[float], None]
 ) -> None:
-    for attempt in range(1, ATTEMPTS_MAX + 1):
+    for _ in range(ATTEMPTS_MAX - 1):
         try:
             return _apply(connection, migration, schema, read_schema)
         except psycopg.errors.LockNotAvailable:
-            if attempt == ATTEMPTS_MAX:
-                raise
             pause(_PAUSE_SECONDS)
-    return None
+    return _apply(connection, migration, schema, read_schema)
 
 
 def _apply(connection: psycopg.Connection, migration: Migration, schema: str, read_schema: str) -> None:

@@ -23,7 +23,7 @@ from infrastructure.database import Databases
 from infrastructure.embedded_postgres import EmbeddedPostgres, StartInterrupted
 from infrastructure.server import prepare_and_verify
 from infrastructure.settings import Settings, StartRefused
-from infrastructure.supervised import EXIT_REFUSED, LISTENER, READY, SUPERVISOR, listening_socket
+from infrastructure.supervised import EXIT_REFUSED, LISTENER, READY, SUPERVISOR, AddressRefused, listening_socket
 
 API_COMMAND = (sys.executable, "-m", "api.command_line", "api-process")
 PROJECTOR_COMMAND = (sys.executable, "-m", "api.command_line", "projector-process")
@@ -179,27 +179,43 @@ class Supervisor:
         """Serve until told to stop by a signal; the exit status. Raises `StartRefused`. For the main thread."""
         with ExitStack() as stack:
             wakeups = stack.enter_context(self._noticing_signals())
-            postgres = self._take_folder(stack)
-            listener = stack.enter_context(listening_socket(self._settings))
+            folder, postgres = self._take_folder(stack)
             try:
+                listener = stack.enter_context(self._listen(wait=folder.was_abandoned))
                 if postgres is not None:
-                    postgres.start(give_up=lambda: self._stop_signals > 0)
+                    postgres.start(give_up=self._is_told_to_stop)
             except StartInterrupted:
                 return 0
             self._on_prepared(prepare_and_verify(self._settings))
             return self._keep_running(postgres, listener, wakeups)
 
-    def _take_folder(self, stack: ExitStack) -> EmbeddedPostgres | None:
+    def _take_folder(self, stack: ExitStack) -> tuple[DataFolder, EmbeddedPostgres | None]:
         """Lock the data folder before anything else, so that a second start hears about that first."""
         holder = f"rapport serve on {self._settings.host} port {self._settings.port}"
         if self._settings.database_url is not None:
             folder = stack.enter_context(DataFolder(self._settings.data))
             folder.open(holder)
-            return None
+            return folder, None
         postgres = EmbeddedPostgres(self._settings.data)
         stack.callback(postgres.stop)
         postgres.folder.open(holder)
-        return postgres
+        return postgres.folder, postgres
+
+    def _listen(self, *, wait: bool) -> socket.socket:
+        """Take the address. If we follow one that was killed, its API may yet hold it, for as long as it may drain."""
+        deadline = time.monotonic() + (self._settings.drain_seconds_max + _REAP_SECONDS if wait else 0)
+        while True:
+            try:
+                return listening_socket(self._settings)
+            except AddressRefused:
+                if time.monotonic() >= deadline:
+                    raise
+            if self._is_told_to_stop():
+                raise StartInterrupted
+            time.sleep(PAUSE_SECONDS_MIN)
+
+    def _is_told_to_stop(self) -> bool:
+        return self._stop_signals > 0
 
     def _keep_running(self, postgres: EmbeddedPostgres | None, listener: socket.socket, wakeups: socket.socket) -> int:
         address, environment = self._tell(listener)

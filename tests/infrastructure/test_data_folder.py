@@ -34,6 +34,33 @@ def test_a_folder_that_was_closed_is_free(data: Path) -> None:
     second.close()
 
 
+def test_a_folder_of_another_user_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DataFolderRefused, match="belongs to another user"):
+        DataFolder(data).open("rapport serve")
+
+
+def test_a_folder_whose_user_was_killed_is_known_as_abandoned(data: Path) -> None:
+    with DataFolder(data) as first:
+        first.open("rapport serve")
+        left_behind = (data / "lock").read_bytes()
+        assert not first.was_abandoned
+    with DataFolder(data) as second:
+        second.open("rapport serve")
+        assert not second.was_abandoned
+    (data / "lock").write_bytes(left_behind)
+    with DataFolder(data) as third:
+        third.open("rapport serve")
+        assert third.was_abandoned
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataFolderRefused, match="cannot be made: Not a directory"):
+        DataFolder(tmp_path / "file" / "data").open("rapport serve")
+
+
 def test_the_folder_is_made(data: Path) -> None:
     with DataFolder(data / "new") as folder:
         if os.geteuid() == 0:

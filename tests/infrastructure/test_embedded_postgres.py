@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from infrastructure import embedded_postgres
 from infrastructure.data_folder import DataFolderInUse
 from infrastructure.database import verify_settings
 from infrastructure.embedded_postgres import (
@@ -224,6 +225,42 @@ def _kept_nothing(server: EmbeddedPostgres) -> bool:
         return connection.execute("SELECT to_regclass('kept')").fetchone() == (None,)
 
 
+def test_a_server_that_stands_still_is_killed_in_the_end(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "STOP_SECONDS_MAX", 0.1)
+    server = make_server()
+    server.start()
+    _keep(server, "flour")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    server.stop()
+    server.start()
+    assert _kept(server) == ["flour"]
+
+
+def test_a_server_that_outlives_its_rapport_and_stands_still_is_killed_in_the_end(
+    make_server: MakeServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "STOP_SECONDS_MAX", 0.1)
+    with another_rapport(data, "outlived") as (process, outlived):
+        os.kill(outlived, signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        server = make_server()
+        server.start()
+        assert outlived not in server_processes(data / "postgres")
+
+
+def test_a_long_recovery_is_said(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "SAY_SO_SECONDS", 0)
+    caplog.set_level("INFO")
+    make_server().start()
+    assert "The database has been recovering for 0 s." in caplog.messages
+
+
 def test_a_stale_pid_file_that_names_another_living_process_does_no_harm(make_server: MakeServer, data: Path) -> None:
     server = make_server()
     server.start()
@@ -292,8 +329,20 @@ def test_binaries_that_the_servers_account_cannot_read_are_copied(data: Path, tm
         server.start()
         assert Path(f"/proc/{server.pid}/exe").readlink().is_relative_to(data / "server")
         assert tmp_path.stat().st_mode & 0o777 == 0o700
+        server.stop()
+        server.start()
+        assert len(list((data / "server").iterdir())) == 1
     finally:
         server.stop()
+
+
+def test_where_there_is_no_proc_the_server_is_found_by_ps(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/bin/ps").exists():
+        pytest.skip("this machine has no /bin/ps")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert list(server_processes(postgres.cluster)) == [postgres.pid]
 
 
 def test_the_superuser_is_known_to_whoever_may_read_the_folder(postgres: EmbeddedPostgres) -> None:

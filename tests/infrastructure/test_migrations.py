@@ -83,6 +83,17 @@ def test_a_migration_waits_for_whoever_uses_the_table(databases: Databases, fold
             assert migrate(connection, "main", "main_read", folder, pause=lambda _: user.rollback()) == (path.stem,)
 
 
+def test_a_table_that_nobody_lets_go_of_is_said_in_the_end(
+    databases: Databases, folder: Path, superuser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.migrations.ATTEMPTS_MAX", 1)
+    _next_file(folder, "ALTER TABLE {schema}.snapshots ADD COLUMN made_up int")
+    with psycopg.connect(superuser) as user:
+        user.execute("LOCK TABLE main.snapshots IN ACCESS SHARE MODE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            _migrate(databases, folder)
+
+
 @pytest.mark.parametrize("name", ["0003_gap.sql", "0001_twice.sql", "two.sql"])
 def test_migrations_are_numbered_without_gaps(tmp_path: Path, name: str) -> None:
     (tmp_path / "0001_first.sql").write_text("SELECT 1")

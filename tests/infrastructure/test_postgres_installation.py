@@ -13,6 +13,7 @@ from infrastructure.postgres_installation import (
     account_for,
     binaries_for,
     configuration,
+    make_cluster,
     memory_of_machine,
     wheel_folder,
     write_configuration,
@@ -78,6 +79,22 @@ def test_binaries_are_used_where_the_wheel_has_them_if_the_account_can_read_them
     ours = Account(os.geteuid(), os.getegid())
     assert binaries_for(ours, tmp_path, wheel_folder()) == wheel_folder() / "pginstall18" / "bin"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_initdb_refuses_is_told(data: Path) -> None:
+    data.chmod(0o711)
+    account = account_for(data / "postgres")
+    binaries = binaries_for(account, data, wheel_folder())
+    with pytest.raises(InstallationRefused, match='role names cannot begin with "pg_"'):
+        make_cluster(data / "postgres", binaries, account, "pg_superuser", "secret")
+    assert not (data / "postgres").exists()
+    assert not (data / "initdb-password").exists()
+
+
+def test_initdb_needs_an_account_with_a_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_installation, "BORROWED_ACCOUNT", "nobody-made-this-account")
+    with pytest.raises(InstallationRefused, match="make one called rapport"):
+        make_cluster(data / "postgres", data, Account(RESERVED_ID, RESERVED_ID), "rapport_superuser", "secret")
 
 
 def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

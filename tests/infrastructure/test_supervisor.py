@@ -250,6 +250,23 @@ def test_after_a_killed_supervisor_the_service_starts_again(serve: Serve, embedd
         assert projector.execute("SELECT * FROM main_read.kept").fetchall() == []
 
 
+def test_who_follows_a_killed_supervisor_waits_until_its_api_lets_go_of_the_address(
+    serve: Serve, beside: Settings
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = beside.model_copy(update={"port": port, "drain_seconds_max": 2})
+    first = serve(settings, "stubborn")
+    first.hear("ready")
+    first.process.kill()
+    first.hear("API goes on")
+    second = serve(settings)
+    second.hear("prepared")
+    # The first API has ended, though not of its own will: its last words are not said.
+    assert [line for line in first.everything() if line.startswith("API")] == []
+    second.hear(f"ready at http://127.0.0.1:{port}")
+
+
 def test_a_second_start_on_the_same_data_is_told_who_has_it(serve: Serve, beside: Settings) -> None:
     first = serve(beside)
     first.hear("ready")
