@@ -30,7 +30,7 @@ from api.operations import Operation, Router
 from api.reports import ReportRoutes
 from api.server import ServerLimits, make_server
 from api.service import Limits, Service
-from api.submissions import CommandForm, SubmissionMaker
+from api.submissions import SubmissionMaker, form_of
 from application import customers, products, sales_documents  # noqa: F401 - importing them registers their commands
 from application.commands import AGGREGATES, COMMANDS
 from application.keys import KeyRing, Usable
@@ -140,7 +140,7 @@ def describe(ports: Ports, limits: Limits, news: News, health: HealthRoutes) -> 
 def _operations(
     ports: Ports, limits: Limits, documents: EventDocuments, news: News, health: HealthRoutes
 ) -> Iterator[Operation]:
-    forms = {name: CommandForm.of(definition) for name, definition in COMMANDS.items()}
+    forms = {name: form_of(definition) for name, definition in COMMANDS.items()}
     make = SubmissionMaker(ports.new_id, ports.clock)
     lines = Counter("rapport_bulk_lines_total", "Lines of bulk requests, by what became of them.", ("outcome",))
     ports.metrics.add(lines)

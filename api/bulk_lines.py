@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, StringConstraints
@@ -148,10 +149,8 @@ class LineDecoder:
         self._forms = forms
         self._make = make
         self._bytes_max = bytes_max
-        shapes = tuple(_line_shape(form.definition) for form in forms.values())
-        self.shape: Any = Annotated[Union[shapes], Field(discriminator="command")]  # noqa: UP007 - made of a tuple
+        self._decode, self.shape = _decoder(tuple(form.definition for form in forms.values()))
         """The type of a line: one for each command, told apart by its name."""
-        self._decode: Decoder[Any] = Decoder(self.shape)
 
     def __call__(self, number: int, text: bytes | None, circumstances: Circumstances, how: HowToTakeThem) -> Line:
         """The line with its submission, or with its problem."""
@@ -227,6 +226,14 @@ class LineWriter:
             b"true" if answer.replayed else b"false",
             b',"events":' + self._documents.many(answer.events) if how.events else b"",
         )
+
+
+@cache
+def _decoder(definitions: tuple[CommandDefinition, ...]) -> tuple[Decoder[Any], Any]:
+    """What decodes lines with these commands, and the type of such a line; compiled once."""
+    shapes = tuple(_line_shape(each) for each in definitions)
+    shape: Any = Annotated[Union[shapes], Field(discriminator="command")]  # noqa: UP007 - made of a tuple
+    return Decoder(shape), shape
 
 
 def _line_shape(definition: CommandDefinition) -> type[Any]:

@@ -6,6 +6,7 @@ the same event classes, and the tests hold one against the other.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
@@ -56,12 +57,17 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+@cache
+def _adapter(event: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(event)
+
+
 class EventDocuments:
     """Writes events as JSON. `classes` has today's class of each stored name."""
 
     def __init__(self, classes: Mapping[str, type[Any]]) -> None:
         self.classes = classes
-        self.adapters: Mapping[str, TypeAdapter[Any]] = {name: TypeAdapter(each) for name, each in classes.items()}
+        self.adapters: Mapping[str, TypeAdapter[Any]] = {name: _adapter(each) for name, each in classes.items()}
         self._write = {name: adapter.serializer.to_json for name, adapter in self.adapters.items()}
 
     def one(self, recorded: RecordedEvent) -> bytes:

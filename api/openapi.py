@@ -19,6 +19,7 @@ from api.problems import (
     MALFORMED_HEADER,
     MALFORMED_QUERY,
     NOT_AUTHENTICATED,
+    PATH_NOT_FOUND,
     ROLE_NOT_ALLOWED,
     TOO_BUSY,
     TOO_MANY_REQUESTS,
@@ -332,6 +333,8 @@ def problems_of(operation: Operation) -> Iterator[ProblemType]:
         known += _OF_EVERY_KEY
         if operation.roles != ALL_ROLES:
             known.append(ROLE_NOT_ALLOWED)
+    if "{" in operation.path:
+        known.append(PATH_NOT_FOUND)
     for each in dict.fromkeys(known):
         yield each if isinstance(each, ProblemType) else of_refusal(each)
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Self
 from uuid import UUID, uuid4
 
@@ -50,11 +51,12 @@ class CommandForm:
     decode: Decoder[Command]
     canonical: Callable[[Command], bytes]
 
-    @classmethod
-    def of(cls, definition: CommandDefinition) -> Self:
-        """Make the form of one command."""
-        decode: Decoder[Command] = Decoder(definition.command)
-        return cls(definition, decode, canonical_form(decode))
+
+@cache
+def form_of(definition: CommandDefinition) -> CommandForm:
+    """The form of one command; making it compiles its validator, so it is made once."""
+    decode: Decoder[Command] = Decoder(definition.command)
+    return CommandForm(definition, decode, canonical_form(decode))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

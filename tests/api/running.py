@@ -1,0 +1,202 @@
+"""The service on a log in memory: the real writer, handlers and routes. What it answers is held to its description."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jsonschema_rs
+from pydantic_core import to_json
+
+from api.app import Ports, create_app, describe
+from api.events import News
+from api.health import HealthRoutes
+from api.metrics import Metrics
+from api.service import Limits, Service
+from application.commands import Role
+from application.keys import Principal, fingerprint
+from application.writer import Writer, WriterLimits
+from infrastructure.event_types import EVENT_TYPES
+from infrastructure.ids import Uuid7Factory
+from tests.in_memory import InMemoryLog
+
+ADDRESS = "http://127.0.0.1:8000"
+SECRETS = {role: f"rapport_{role}" for role in Role}
+KEY_IDS = {role: UUID(int=number) for number, role in enumerate(Role, 1)}
+EVENT_CLASSES = {each.name: each.event for each in EVENT_TYPES.types}
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Every time it is asked, a second has passed."""
+
+    def __init__(self) -> None:
+        self._seconds = count()
+
+    def __call__(self) -> datetime:
+        return NEW_YEAR + timedelta(seconds=next(self._seconds))
+
+
+@dataclass
+class Running:
+    """A running service and what it stands on; `running[Role.STAFF]` is a client with such a key."""
+
+    service: Service
+    log: InMemoryLog
+    metrics: Metrics
+    clients: dict[Role | None, httpx.AsyncClient] = field(default_factory=dict)
+
+    def __getitem__(self, role: Role | None) -> httpx.AsyncClient:
+        return self.clients[role]
+
+    @property
+    def shop(self) -> httpx.AsyncClient:
+        """An internal service."""
+        return self.clients[Role.SERVICE]
+
+    async def send(self, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> httpx.Response:
+        """Send a command of the shop; its key is a new one, unless the test says which."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given.setdefault("idempotency-key", f"key-{next(_keys)}")
+        return await self.shop.post(path, json=body or {}, headers=given)
+
+
+_keys = count()
+
+
+def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None = None) -> Ports:
+    """What a service on this log is made of."""
+    metrics, new_id = Metrics(), Uuid7Factory()
+    keys = {fingerprint(SECRETS[role].encode()): Principal(KEY_IDS[role], role) for role in Role}
+
+    async def usable_keys() -> Mapping[bytes, Principal]:
+        await log.head()  # they are where the log is
+        return keys
+
+    async def log_answers() -> None:
+        await log.head()
+
+    return Ports(
+        writer=Writer(
+            log, new_id=new_id, reporting_currency="EUR", limits=writer_limits, observe=metrics.observe_append
+        ),
+        log=log,
+        usable_keys=usable_keys,
+        event_classes=EVENT_CLASSES,
+        new_id=new_id,
+        metrics=metrics,
+        clock=clock,
+        checks={"log": log_answers},
+    )
+
+
+@asynccontextmanager
+async def running(
+    limits: Limits | None = None, writer_limits: WriterLimits | None = None, **ports: Any
+) -> AsyncIterator[Running]:
+    """A service on a log of its own, with a client for each role and one without a key."""
+    clock = Clock()
+    log = InMemoryLog(clock)
+    given = replace(ports_on(log, clock, writer_limits), **ports)
+    everything = Running(create_app(given, limits), log, given.metrics)
+    async with served(everything.service):
+        for role in (*Role, None):
+            everything.clients[role] = client(everything.service, SECRETS[role] if role else None)
+        yield everything
+        for each in everything.clients.values():
+            await each.aclose()
+
+
+def client(service: Service, secret: str | None) -> httpx.AsyncClient:
+    """A client of a service in this process; every answer is compared with the description."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=service),
+        base_url=ADDRESS,
+        headers={"authorization": f"Bearer {secret}"} if secret else {},
+        event_hooks={"response": [_as_described]},
+    )
+
+
+@asynccontextmanager
+async def served(service: Service) -> AsyncIterator[None]:
+    """Start and stop a service as a server does."""
+    to_service: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_service: asyncio.Queue[Any] = asyncio.Queue()
+    living = asyncio.create_task(service({"type": "lifespan"}, to_service.get, from_service.put))
+    await to_service.put({"type": "lifespan.startup"})
+    assert (await from_service.get())["type"] == "lifespan.startup.complete"
+    try:
+        yield
+    finally:
+        await to_service.put({"type": "lifespan.shutdown"})
+        assert (await from_service.get())["type"] == "lifespan.shutdown.complete"
+        await living
+
+
+def code(response: httpx.Response) -> str:
+    """The code of the problem that was answered."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    kind: str = response.json()["type"]
+    return kind.removeprefix("urn:rapport:problem:")
+
+
+# Holding answers to the description
+
+
+async def _as_described(response: httpx.Response) -> None:
+    await response.aread()
+    request = response.request
+    path = request.url.raw_path.partition(b"?")[0].decode()
+    operation = _operation(request.method, path)
+    if operation is None:
+        assert response.status_code in {404, 405}
+        return
+    assert str(response.status_code) in operation["responses"], f"{response.status_code} is not described"
+    described = _resolved(operation["responses"][str(response.status_code)])
+    media_type = response.headers["content-type"].partition(";")[0]
+    schema = described["content"][media_type]["schema"]
+    documents = response.text.splitlines() if media_type == "application/x-ndjson" else [response.text]
+    if "json" in media_type and path != "/openapi.json":
+        for each in documents:
+            _validator(json.dumps(schema)).validate(json.loads(each))
+
+
+@cache
+def description() -> Any:
+    """The description of the interface, as it is served."""
+    log, clock = InMemoryLog(), Clock()
+    ports = ports_on(log, clock)
+    health = HealthRoutes(ports.checks, ports.metrics, ports.measure)
+    return json.loads(to_json(describe(ports, Limits(), News(log), health).document()))
+
+
+def _operation(method: str, path: str) -> Any:
+    for template, operations in description()["paths"].items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, path) and method.lower() in operations:
+            return operations[method.lower()]
+    return None
+
+
+def _resolved(value: Any) -> Any:
+    if "$ref" not in value:
+        return value
+    _, *steps = value["$ref"].split("/")
+    found = description()
+    for step in steps:
+        found = found[step]
+    return found
+
+
+@cache
+def _validator(schema: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({**json.loads(schema), "components": description()["components"]})
