@@ -9,6 +9,7 @@
 * `settings`: the settings that belong to it (data folder, tenant `main`, EUR, UTC).
 * `make_databases`: `make_databases("branch")` gives a further database, for a tenant of that name; for tests that need
   two logs.
+* `log_in_postgres`: an empty log, in a database that tests use one after the other. About 25 ms.
 * `postgres`: the server itself. It is shared: a test that stops or breaks a server starts one of its own.
 
 The server starts when the first test asks for it, once for each session and each worker of pytest-xdist.
@@ -33,6 +34,7 @@ from infrastructure.database import LOGIN_ROLES, OPERATOR, Databases, prepare
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
+from tests.places import InPostgres, empty_log
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +105,28 @@ def superuser(postgres: EmbeddedPostgres, own_database: str) -> str:
 def databases(postgres: EmbeddedPostgres, own_database: str, settings: Settings) -> Databases:
     """Connection strings of the roles to the migrated database of this test, tenant `main`."""
     return Databases.at(postgres.administrator(own_database), load_passwords(postgres.data, LOGIN_ROLES), settings)
+
+
+@pytest.fixture(scope="session")
+def _shared_log(
+    postgres: EmbeddedPostgres, prepared_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InPostgres]:
+    """A database for all tests that only need a log; the next one empties it."""
+    name, administrator = "shared", postgres.administrator("postgres")
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {prepared_template}".encode())
+    passwords, settings = load_passwords(postgres.data, LOGIN_ROLES), Settings(data=postgres.data)
+    databases = Databases.at(postgres.administrator(name), passwords, settings)
+    yield InPostgres(databases, tmp_path_factory.mktemp("keys"))
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def log_in_postgres(postgres: EmbeddedPostgres, _shared_log: InPostgres) -> InPostgres:
+    """An empty log in Postgres."""
+    empty_log(postgres.administrator("shared"))
+    return _shared_log
 
 
 @pytest.fixture
