@@ -161,7 +161,7 @@ class EmbeddedPostgres:
     def _is_ready(self) -> bool:
         """The server says so in the eighth line of its pid file, which needs no password to read."""
         lines = _pid_file(self.cluster)
-        return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"  # noqa: PLR2004
+        return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"  # noqa: PLR2004 - the eighth line is the state of the server
 
     def _last_words(self) -> str:
         logs = sorted((self.data / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)

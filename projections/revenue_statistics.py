@@ -439,7 +439,7 @@ _WITHOUT_PRODUCT: Final = _ProductOnDay(f"{NO_PRODUCT}\t{NONE}\t{NONE}", str(NO_
 
 def _lines(event: Posting) -> Sequence[RevenueLine]:
     """The lines of a posting; every kind of posting has them."""
-    lines: Sequence[RevenueLine] = event.lines  # type: ignore[attr-defined]
+    lines: Sequence[RevenueLine] = event.lines  # type: ignore[attr-defined] # every posting that is folded has lines
     return lines
 
 

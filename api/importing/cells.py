@@ -159,7 +159,7 @@ def _date(text: str, rules: CellFormat) -> Value:
 def _time(text: str, rules: CellFormat) -> Value:
     try:
         # A time without a zone gets one below.
-        moment = datetime.strptime(text, rules.format) if rules.format else datetime.fromisoformat(text)  # noqa: DTZ007
+        moment = datetime.strptime(text, rules.format) if rules.format else datetime.fromisoformat(text)  # noqa: DTZ007 - see above
     except ValueError:
         msg = f"is not a time as in {rules.format or '2026-01-31 16:30'}"
         raise CellError(msg) from None

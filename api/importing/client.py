@@ -143,4 +143,5 @@ def _answer(line: dict[str, object]) -> CommandAnswer:
     errors = problem.get("errors") or [{}]
     name = re.split("[/:]", str(problem.get("type", "")))[-1]
     rule = str(problem.get("detail") or problem.get("title") or "")
-    return CommandAnswer(status, False, name or str(status), rule, str(errors[0].get("pointer") or ""))  # noqa: FBT003
+    pointer = str(errors[0].get("pointer") or "")
+    return CommandAnswer(status, replayed=False, problem=name or str(status), rule=rule, pointer=pointer)

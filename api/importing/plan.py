@@ -184,7 +184,7 @@ class Plan:
             self._add_document_remarks(remarks, rule, rows)
 
     def _add_document_remarks(self, remarks: list[Remark], rule: SpecialRule, rows: list[Row]) -> None:
-        if len(rows) < 2 or (rule.several is not None and len({row[rule.several] for row in rows}) < 2):  # noqa: PLR2004
+        if len(rows) < 2 or (rule.several is not None and len({row[rule.several] for row in rows}) < 2):  # noqa: PLR2004 - two are several
             return
         seen: set[tuple[object, ...]] = set()
         before: Row | None = None
