@@ -121,25 +121,39 @@ class LineSplitter:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._rest = b""
+        self._begun: list[bytes] = []
+        self.kept_bytes = 0
+        """Of the line that has begun and not ended."""
         self._dropping = False
 
-    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+    def feed(self, piece: bytes) -> Iterator[bytes | None]:
         """The lines that end in this piece."""
-        *complete, rest = (self._rest + chunk).split(b"\n")
-        for line in complete:
-            yield None if self._dropping or len(line) > self._bytes_max else line
-            self._dropping = False
-        if len(rest) > self._bytes_max:
-            self._dropping, rest = True, b""
-        self._rest = rest
+        first, *others = piece.split(b"\n")
+        self._keep(first)
+        for other in others:
+            yield self._end()
+            self._keep(other)
 
     def end(self) -> Iterator[bytes | None]:
         """The last line, if it does not end with a line break."""
+        if self._begun or self._dropping:
+            yield self._end()
+
+    def _keep(self, part: bytes) -> None:
+        self.kept_bytes += len(part)
+        if self.kept_bytes > self._bytes_max:
+            self._dropping = True
         if self._dropping:
-            yield None
-        elif self._rest:
-            yield self._rest
+            self._begun.clear()
+            self.kept_bytes = 0
+        elif part:
+            self._begun.append(part)
+
+    def _end(self) -> bytes | None:
+        line = None if self._dropping else b"".join(self._begun)
+        self._begun.clear()
+        self.kept_bytes, self._dropping = 0, False
+        return line
 
 
 class LineDecoder:

@@ -6,7 +6,6 @@ the same event classes, and the tests hold one against the other.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
@@ -57,9 +56,14 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-@cache
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(event: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(event)
+    """What writes events of a class; compiled once."""
+    if event not in _adapters:
+        _adapters[event] = TypeAdapter(event)
+    return _adapters[event]
 
 
 class EventDocuments:

@@ -126,6 +126,19 @@ def client(service: Service, secret: str | None) -> httpx.AsyncClient:
     )
 
 
+def scope_of(service: Running, method: str, path: str, **headers: str) -> dict[str, Any]:
+    """A request of the shop as the server hands it over, for tests that play the server."""
+    given = {"authorization": service.shop.headers["authorization"]} | headers
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+    }
+
+
 @asynccontextmanager
 async def served(service: Service) -> AsyncIterator[None]:
     """Start and stop a service as a server does."""

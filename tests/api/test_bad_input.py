@@ -10,7 +10,7 @@ import pytest
 
 from api.service import Limits
 from tests.api.bodies import ACME, ACME_PATH, BLOCK
-from tests.api.running import Running, code, running
+from tests.api.running import Running, code, running, scope_of
 from tests.asynchronous import asynchronous
 
 KEYED = {"idempotency-key": "1"}
@@ -229,17 +229,8 @@ async def _declared(service: Running, length: bytes) -> tuple[int, list[tuple[by
     async def send(message: Any) -> None:
         sent.append(message)
 
-    authorization = service.shop.headers["authorization"].encode()
-    headers = [(b"authorization", authorization), (b"idempotency-key", b"1"), (b"content-type", b"application/json")]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/customers",
-        "raw_path": b"/v1/customers",
-        "query_string": b"",
-        "headers": [*headers, (b"content-length", length)],
-    }
-    await service.service(scope, receive, send)
+    headers = {"idempotency_key": "1", "content_type": "application/json", "content_length": length.decode()}
+    await service.service(scope_of(service, "POST", "/v1/customers", **headers), receive, send)
     return sent[0]["status"], sent[0]["headers"], reads
 
 
