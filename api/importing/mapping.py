@@ -40,7 +40,7 @@ class CommandFields:
 class CommandRule:
     """Makes one command of a document, or of each of its rows."""
 
-    outcome: str
+    outcome: Fill
     """Under what the rows are counted."""
     together: bool
     when: Test | None

@@ -79,7 +79,7 @@ class _Reader:
     def _command(self, section: Section) -> CommandRule:
         command, key, target, data, _needs = self._sent(section, creates=False)
         rule = CommandRule(
-            outcome=section.text("outcome"),
+            outcome=self._fill(section, "outcome", section.text("outcome")),
             together=section.choice("rows", ("together", "each"), "together") == "together",
             when=self._when(section),
             command=command,

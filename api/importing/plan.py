@@ -204,7 +204,8 @@ def _rule_command(rule: CommandRule, row: Row, rows: list[Row]) -> PlannedComman
     line = {"target": _needed(rule.target, row, rows, "target")} if rule.target is not None else {}
     key = safe_key(str(_needed(rule.key, row, rows, "key")))
     encoded = _line({"key": key, "command": rule.command, **line, "data": rule.data(row, rows)})
-    return PlannedCommand(encoded, key, rule.command, [_number(row) for row in rows], rule.outcome)
+    outcome = str(_needed(rule.outcome, row, rows, "outcome"))
+    return PlannedCommand(encoded, key, rule.command, [_number(row) for row in rows], outcome)
 
 
 def _first_seen_command(rule: FirstSeenRule, row: Row) -> PlannedCommand:

@@ -69,6 +69,7 @@ def line_of(text: str, part: str) -> int:
         (', amount = { sum = "net" }', "", "commands[1].data", "credit needs the field amount"),
         ('{ sum = "net" }', '{ sum = "nett" }', "commands[1].data.amount", "did you mean net?"),
         ('"mill/credit/{invoice}"', '"mill/{"', "commands[1].key", "has a single brace"),
+        ('"credit line"', '"{kind}"', "commands[1].outcome", "there is no column kind"),
         (
             'product = "{product}"',
             'product = "{produkt}"',

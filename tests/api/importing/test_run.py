@@ -423,6 +423,12 @@ def test_what_most_rows_say_describes_the_thing(tmp_path: Path) -> None:
     assert mill.data("mill/product/flour") == {"number": "flour", "name": "Flour"}
 
 
+def test_the_outcome_of_a_row_may_be_what_its_cells_say(tmp_path: Path) -> None:
+    text = INVOICES.replace('"invoice line"', '"line of {product}"')
+    summary = imported(mapping_of(tmp_path, text), file_of(tmp_path, FLOUR, YEAST, FLOUR), Mill())
+    assert summary.outcomes == {"line of flour": 2, "line of yeast": 1}
+
+
 def test_whoever_watches_sees_every_row_booked(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     progress = Progress(
