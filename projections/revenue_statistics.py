@@ -11,6 +11,7 @@ is the first line of its invoice, so that invoices are counted by adding, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -28,7 +29,7 @@ from domain.sales_document import (
     RevenueLine,
 )
 from projections.read_model import Appender, Page, Table, copy_text
-from projections.rollups import RollUp
+from projections.rollups import LEVELS, RollUp
 
 NAME: Final = "revenue_statistics"
 VERSION: Final = 1
@@ -108,7 +109,6 @@ def _roll_up(
     name: str,
     *dimensions: str,
     counting: Sequence[Sequence[str]],
-    index: str | None = None,
     within: RollUp | None = None,
     daily: bool = False,
 ) -> RollUp:
@@ -119,32 +119,33 @@ def _roll_up(
         day="posted_on",
         dimensions={each: _DIMENSIONS[each] for each in dimensions} | {"currency": _TEXT, "base_unit": _TEXT},
         measures={**MEASURES, **{each: INVOICES[each] for each in counted}},
-        indexes=() if index is None else (f"({index}, level, block)",),
         within=within,
         daily=daily,
     )
 
 
+def _of_many(roll_up: RollUp, index: str) -> RollUp:
+    """A roll-up by what has many values, of which one is often asked for."""
+    return replace(roll_up, levels=LEVELS[1:], indexes=(f"({index}, level, block)",))
+
+
 _COUNTRY: Final = ("ship_to_country",)
 _CATEGORY: Final = ("category",)
-_BY_FEW: Final = _roll_up(
-    "by_kind_country_category",
-    "kind",
-    "ship_to_country",
-    "category",
-    counting=[(), _COUNTRY, _CATEGORY, (*_COUNTRY, *_CATEGORY)],
+_FEW: Final = ("kind", *_COUNTRY, *_CATEGORY)
+_BY_DAY: Final = _roll_up(
+    "by_day_and_few", *_FEW, counting=[(), _COUNTRY, _CATEGORY, (*_COUNTRY, *_CATEGORY)], daily=True
 )
-_BY_DAY: Final = _roll_up("by_day_kind_country", "kind", "ship_to_country", counting=[(), _COUNTRY], daily=True)
-# A roll-up stands behind the one that it is within.
+"""By everything that has few values, and day: all sums by these are sums of this."""
 ROLL_UPS: Final = (
     _BY_DAY,
-    _roll_up("by_day_category", "category", counting=[_CATEGORY], daily=True),
+    _roll_up("by_day_and_country", "kind", *_COUNTRY, counting=[(), _COUNTRY], within=_BY_DAY, daily=True),
+    _roll_up("by_day_and_category", *_CATEGORY, counting=[_CATEGORY], within=_BY_DAY, daily=True),
+    replace(_BY_DAY, name="by_few", within=_BY_DAY, daily=False),
     _roll_up("by_kind", "kind", counting=[()], within=_BY_DAY),
-    _roll_up("by_country", "ship_to_country", counting=[_COUNTRY], within=_BY_DAY),
-    _BY_FEW,
-    _roll_up("by_category", "category", counting=[_CATEGORY], within=_BY_FEW),
-    _roll_up("by_product", "product_id", "category", counting=[("product_id",)], index="product_id"),
-    _roll_up("by_customer", "customer_id", counting=[()], index="customer_id"),
+    _roll_up("by_country", *_COUNTRY, counting=[_COUNTRY], within=_BY_DAY),
+    _roll_up("by_category", *_CATEGORY, counting=[_CATEGORY], within=_BY_DAY),
+    _of_many(_roll_up("by_product", "product_id", *_CATEGORY, counting=[("product_id",)]), "product_id"),
+    _of_many(_roll_up("by_customer", "customer_id", counting=[()]), "customer_id"),
 )
 
 

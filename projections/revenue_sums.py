@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from projections.read_model import Snapshot
 from projections.revenue_statistics import INVOICES, MEASURES, ROLL_UPS, invoices_in
-from projections.rollups import RollUp, cover, covered
+from projections.rollups import Blocks, RollUp, cover, covered
 
 COLUMNS: Final[Mapping[str, str]] = {
     "month": "month",
@@ -141,7 +141,7 @@ class _Sums:
         self._name = name
         self._keys = [COLUMNS[each] for each in by]
         self._selection = selection
-        self._blocks, tail = cover(position)
+        self._position = position
         self._asked = frozenset({*self._keys, *(COLUMNS[each] for each in selection.where)} - {"month"})
         self._invoices = invoices_in(self._asked)
         window, whole = selection.window, selection.window.whole_months()
@@ -155,7 +155,6 @@ class _Sums:
         own = {
             "first": window.first,
             "end": window.end,
-            "tail": tail,
             "position": position,
             "known_at": selection.source_known_at,
             **{f"first_{number}": span.first for number, span, _ in self._spans},
@@ -196,35 +195,40 @@ class _Sums:
         )
 
     def _parts(self) -> Iterator[str]:
+        rolled_up: dict[int, list[str]] = {}
         for number, _, whole_months in self._spans:
-            first, end = f"first_{number}", f"end_{number}"
             roll_up = self._roll_up(daily=not whole_months) or self._roll_up(daily=True)
             if roll_up is None:
-                yield self._facts(self._visible(first, end))
-                continue
-            days = f"posted_on >= {self._value(first)} AND posted_on < {self._value(end)}{self._where()}"
-            yield self._rolled_up(roll_up, first, end)
-            yield self._facts(f"{days} AND {self._since('position')}")
-            yield self._facts(f"{days} AND {self._since('superseded_at_position')}", superseded=True)
+                yield self._facts(self._visible(f"first_{number}", f"end_{number}"))
+            else:
+                blocks, tail = cover(self._position, roll_up.levels)
+                yield self._rolled_up(roll_up, blocks, number)
+                rolled_up.setdefault(tail, []).append(self._days(f"first_{number}", f"end_{number}"))
+        for tail, spans in rolled_up.items():
+            days = f"({' OR '.join(spans)}){self._where()}"
+            yield self._facts(f"{days} AND {self._since(tail, 'position')}")
+            yield self._facts(f"{days} AND {self._since(tail, 'superseded_at_position')}", superseded=True)
 
     def _roll_up(self, *, daily: bool) -> RollUp | None:
         """The roll-up with the fewest rows that has all that is asked for, if there is one."""
-        if self._selection.source_known_at is not None or not self._blocks:
+        if self._selection.source_known_at is not None:
             return None
         fitting = [
             each
             for each in ROLL_UPS
-            if each.daily == daily and self._asked <= each.dimensions.keys() and self._invoices in each.measures
+            if each.daily == daily
+            and self._asked <= each.dimensions.keys()
+            and self._invoices in each.measures
+            and cover(self._position, each.levels)[0]
         ]
         return min(fitting, key=lambda each: len(each.dimensions), default=None)
 
-    def _rolled_up(self, roll_up: RollUp, first: str, end: str) -> str:
+    def _rolled_up(self, roll_up: RollUp, blocks: Sequence[Blocks], span: int) -> str:
         month = "date_trunc('month', period::timestamp)::date" if roll_up.daily else "period"
         measures = ", ".join([*MEASURES, f"{self._invoices} AS invoices"])
         return (
             f"SELECT {self._group(month)}, {measures}, superseded, first_day, last_day FROM {{{roll_up.name}}} "
-            f"WHERE {covered(self._blocks)} AND period >= {self._value(first)} AND period < {self._value(end)}"
-            f"{self._where()}"
+            f"WHERE {covered(blocks)} AND {self._days(f'first_{span}', f'end_{span}', 'period')}{self._where()}"
         )
 
     def _facts(self, condition: str, *, superseded: bool = False) -> str:
@@ -236,14 +240,17 @@ class _Sums:
             f"{day} AS last_day FROM {{facts}} WHERE {condition}"
         )
 
-    def _since(self, column: str) -> str:
-        return f"{column} >= {self._value('tail')} AND {column} <= {self._value('position')}"
+    def _since(self, tail: int, column: str) -> str:
+        return f"{column} >= {tail} AND {column} <= {self._value('position')}"
+
+    def _days(self, first: str, end: str, column: str = "posted_on") -> str:
+        return f"{column} >= {self._value(first)} AND {column} < {self._value(end)}"
 
     def _visible(self, first: str, end: str, table: str = "") -> str:
         """The facts of some days that were known at the position, as they were then."""
         at = self._value("position")
         condition = (
-            f"posted_on >= {self._value(first)} AND posted_on < {self._value(end)} AND {table}position <= {at} "
+            f"{self._days(first, end)} AND {table}position <= {at} "
             f"AND (superseded_at_position IS NULL OR superseded_at_position > {at}){self._where()}"
         )
         if self._selection.source_known_at is not None:

@@ -1,0 +1,245 @@
+"""Logs made of events one by one, and read models made of such logs."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+
+from application.ports import RecordedEvent
+from infrastructure.codec import Codec, Key, split_reference, subject_reference, text_reference
+from infrastructure.database import Databases
+from infrastructure.event_types import EVENT_TYPES
+from infrastructure.log_pages import LogPage, Unreadable
+from infrastructure.projector import Projector, ProjectorLimits
+from projections import ALL, REPORTS
+from projections.customer_card import KeptEvent
+from projections.read_model import (
+    AsyncConnection,
+    Build,
+    Page,
+    ReadModel,
+    ReadModels,
+    Snapshot,
+    Tables,
+    create_tables,
+    digest,
+    drop_tables,
+)
+from projections.reports import Reports
+
+T = TypeVar("T")
+
+TENANT = UUID("01900000-0000-7000-8000-0000000000e0")
+CODEC = Codec(EVENT_TYPES, TENANT)
+FIRST_OF_JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
+SCHEMA = "main_read"
+
+_builds = count(1)
+
+
+def hashed(kind: str, value: str) -> bytes:
+    """A keyed hash with a key that everybody knows."""
+    return hmac.digest(b"tests", f"{kind}\0{value}".encode(), "sha256")
+
+
+def _key(owner: UUID) -> bytes:
+    return hmac.digest(b"tests", owner.bytes, "sha256")
+
+
+class LogOf:
+    """A log in memory, as a projector reads it. Every event is recorded a minute after the one before."""
+
+    def __init__(self) -> None:
+        self.recorded: list[RecordedEvent | Unreadable] = []
+        self.pages_read: list[tuple[int, int]] = []
+        self._versions: dict[UUID, int] = {}
+        self._texts = count(1)
+
+    def append(
+        self,
+        stream: UUID,
+        event: Any,
+        *,
+        occurred_at: datetime | None = None,
+        source_recorded_at: datetime | None = None,
+    ) -> int:
+        """Record an event; its position."""
+        event_type = CODEC.of(event).event_type
+        position = len(self.recorded) + 1
+        version = self._versions[stream] = self._versions.get(stream, 0) + 1
+        recorded_at = FIRST_OF_JANUARY + timedelta(minutes=position)
+        encoded = CODEC.of(event).encode(event, CODEC.place(stream, version), self._subject_key, self._text_key)
+        self.recorded.append(
+            RecordedEvent(
+                position=position,
+                stream_id=stream,
+                version=version,
+                type=event_type.name,
+                schema_version=event_type.schema_version,
+                event=event,
+                body=encoded.body,
+                occurred_at=occurred_at or recorded_at,
+                recorded_at=recorded_at,
+                actor="key:tests",
+                actor_kind="service",
+                command_id=UUID(int=position),
+                correlation_id=UUID(int=position),
+                source_recorded_at=source_recorded_at,
+            )
+        )
+        return position
+
+    def spoil(self, position: int, error: Exception, event_type: str | None = None) -> None:
+        """Make an event unreadable, or with no type: let it be missing."""
+        self.recorded[position - 1] = Unreadable(position, event_type, error)
+
+    @staticmethod
+    def _subject_key(subject: UUID) -> Key:
+        return Key(subject_reference(subject), 1, _key(subject))
+
+    def _text_key(self, _subject: UUID) -> Key:
+        text = UUID(int=next(self._texts))
+        return Key(text_reference(text), 1, _key(text))
+
+    # As the projector sees it
+
+    def head(self) -> int:
+        """See `Log.head`."""
+        return len(self.recorded)
+
+    def page(self, after: int, upto: int, types: frozenset[str]) -> LogPage:
+        """See `Log.page`."""
+        events = self.recorded[after:upto]
+        self.pages_read.append((after, after + len(events)))
+        wanted = [each for each in events if each.type is None or each.type in types]
+        return LogPage(after, after + len(events), wanted)
+
+    def wait(self, seconds_max: float) -> None:
+        """See `Log.wait`: nobody else writes to it."""
+
+    def close(self) -> None:
+        """See `Log.close`."""
+
+
+def shown(event: KeptEvent, erased: frozenset[UUID] = frozenset()) -> dict[str, Any]:
+    """A kept event as JSON values, read with the keys of those who are not erased."""
+
+    def find_key(reference: str) -> bytes | None:
+        _, owner = split_reference(reference)
+        return None if owner in erased else _key(owner)
+
+    place = CODEC.place(event.stream_id, event.version)
+    codec = CODEC.named(event.type)
+    return codec.plain(codec.decode(event.body, event.schema_version, place, find_key))
+
+
+def projector(
+    databases: Databases, log: LogOf, models: Sequence[ReadModel] = ALL, limits: ProjectorLimits | None = None
+) -> Projector:
+    """A projector of this log."""
+    return Projector(
+        conninfo=databases.projector,
+        schema=SCHEMA,
+        log=log,
+        models=models,
+        hash=hashed,
+        limits=limits or ProjectorLimits(pause_seconds_min=0.0, pause_seconds_max=0.0),
+    )
+
+
+def follow(projector: Projector) -> None:
+    """Let a projector do all there is to do."""
+    projector.start()
+    while projector.step():
+        pass
+
+
+def project(databases: Databases, log: LogOf, models: Sequence[ReadModel] = ALL) -> None:
+    """Bring all read models up to date."""
+    following = projector(databases, log, models)
+    follow(following)
+    following.close()
+
+
+async def _asking(databases: Databases, question: Callable[[ReadModels], Awaitable[T]]) -> T:
+    async with await psycopg.AsyncConnection.connect(databases.reader) as connection:
+
+        @asynccontextmanager
+        async def connect() -> AsyncIterator[AsyncConnection]:
+            yield connection
+
+        return await question(ReadModels(connect, SCHEMA))
+
+
+def ask(databases: Databases, question: Callable[[ReadModels], Awaitable[T]]) -> T:
+    """Ask the read models as the reader's role."""
+    return asyncio.run(_asking(databases, question))
+
+
+def ask_report(databases: Databases, question: Callable[[Reports], Awaitable[T]]) -> T:
+    """Ask the reports as the reader's role."""
+    return ask(databases, lambda models: question(Reports(models, REPORTS)))
+
+
+class Folded:
+    """One model folded from a log without a projector, into tables of its own."""
+
+    def __init__(self, databases: Databases, model: ReadModel) -> None:
+        self._databases = databases
+        self.model = model
+        self.tables = Tables(SCHEMA, Build(model.name, model.version, next(_builds)))
+        self._connection = psycopg.connect(databases.projector)
+        self._position = 0
+        create_tables(self._connection, model, self.tables)
+        self._connection.commit()
+
+    def fold(self, log: LogOf, page_size: int = 500, *, hold: Callable[[str, str], bytes] = hashed) -> "Folded":
+        """Fold what it has not folded yet."""
+        while self._position < log.head():
+            page = log.page(self._position, self._position + page_size, self.model.events)
+            events = page.readable(self.model.events)
+            self.model.fold(Page(self._connection, self.tables, events, page.after, page.upto, hold))
+            self._position = page.upto
+        self._connection.commit()
+        return self
+
+    def digest(self) -> dict[str, str]:
+        """SHA-256 of each table."""
+        return dict(digest(self._connection, self.model, self.tables))
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a query on the tables gives."""
+        return self._connection.execute(self.tables.sql(statement)).fetchall()
+
+    def ask(self, *questions: tuple[int, Callable[[Snapshot], Awaitable[T]]]) -> list[T]:
+        """The answers to questions, each at a position."""
+
+        async def answers() -> list[T]:
+            async with await psycopg.AsyncConnection.connect(self._databases.reader) as connection:
+                await connection.execute("SET jit = off")
+                return [await ask(Snapshot(connection, self.tables, position)) for position, ask in questions]
+
+        return asyncio.run(answers())
+
+    def close(self) -> None:
+        """Remove the tables."""
+        self._connection.rollback()
+        drop_tables(self._connection, self.tables)
+        self._connection.commit()
+        self._connection.close()
+
+
+@contextmanager
+def folding(databases: Databases, model: ReadModel) -> Iterator[Folded]:
+    """A model in tables of its own, for a while."""
+    folded = Folded(databases, model)
+    try:
+        yield folded
+    finally:
+        folded.close()
