@@ -113,6 +113,7 @@ class PostgresLog:
 
     def page(self, after: int, upto: int, types: frozenset[str]) -> LogPage:
         """See `Log.page`."""
+        head = self.head()  # asked first: what is appended after the page was read is no gap
         with self._connected().cursor(binary=True) as cursor:
             rows = cursor.execute(
                 self._page, {"after": after, "upto": upto, "types": list(types), "bytes": PAGE_BYTES_MAX}
@@ -123,7 +124,7 @@ class PostgresLog:
         for expected, row in enumerate(rows, after + 1):
             if row[0] != expected:
                 return self._up_to_gap(after, expected, events)
-        if not rows and after < self.head():
+        if not rows and after < head:
             return self._up_to_gap(after, after + 1, events)
         return LogPage(after, after + len(rows), events)
 
