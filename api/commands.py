@@ -108,9 +108,10 @@ class CommandAnswer:
 
 @described
 class WhoseCommand:
-    """Of whom the key is: `key:` and its id. Only an admin or an auditor may ask for somebody else's."""
+    """Of whom the key is."""
 
     principal: Annotated[str, StringConstraints(pattern=_PRINCIPAL)] | None = None
+    """Who sent the command, as `actor` of its events says; only an auditor or an admin may ask for somebody else's."""
 
 
 def paths(definitions: Iterable[CommandDefinition]) -> Mapping[str, str]:

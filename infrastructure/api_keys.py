@@ -38,17 +38,13 @@ class ApiKeys:
             "VALUES (%s, %s, %s, %s, clock_timestamp() + %s) RETURNING " + _COLUMNS
         )
         values = (new_id(), name, role, fingerprint(secret.encode()), valid_for)
-        with self._connection.transaction():
-            row = self._connection.execute(sql.SQL(statement).format(self._table), values).fetchone()
-        if row is None:
-            raise ApiKeyNotFound
-        return secret, _key(row)
+        (key,) = self._committed(statement, values)
+        return secret, key
 
     def all(self) -> list[ApiKey]:
         """Every key ever made, the oldest first."""
         statement = sql.SQL("SELECT " + _COLUMNS + " FROM {} ORDER BY created_at, id").format(self._table)
-        with self._connection.transaction():
-            return [_key(row) for row in self._connection.execute(statement).fetchall()]
+        return [_key(row) for row in self._connection.execute(statement).fetchall()]
 
     def revoke(self, key: UUID | str) -> ApiKey:
         """Revoke one key, by id or by name; a name has to be that of one key only. Raises `ApiKeyNotFound`.
@@ -59,11 +55,17 @@ class ApiKeys:
         statement = (
             "UPDATE {} SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE " + condition + " RETURNING "
         ) + _COLUMNS
-        with self._connection.transaction():
-            rows = self._connection.execute(sql.SQL(statement).format(self._table), (key,)).fetchall()
-            if len(rows) != 1:
-                raise ApiKeyNotFound(str(key))
-        return _key(rows[0])
+        (revoked,) = self._committed(statement, (key,))
+        return revoked
+
+    def _committed(self, statement: str, values: tuple[object, ...]) -> list[ApiKey]:
+        """The one key that a statement is about; it counts from now on, whatever the caller does next."""
+        rows = self._connection.execute(sql.SQL(statement).format(self._table), values).fetchall()
+        if len(rows) != 1:
+            self._connection.rollback()
+            raise ApiKeyNotFound
+        self._connection.commit()
+        return [_key(row) for row in rows]
 
 
 class UsableKeys:

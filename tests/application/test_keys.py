@@ -1,0 +1,144 @@
+"""Keys: good at once, revoked within two seconds, and asked for no more often than that needs."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+
+from application.commands import Role
+from application.keys import (
+    ACTOR_KINDS,
+    AGE_SECONDS_MAX,
+    UNKNOWN_AGE_SECONDS_MAX,
+    KeyRing,
+    Principal,
+    fingerprint,
+    new_secret,
+)
+from application.ports import LogUnavailable
+from tests.asynchronous import asynchronous
+
+SHOP = Principal(UUID(int=1), Role.SERVICE)
+SHOPS_KEY = fingerprint(b"rapport_shop")
+NOBODYS_KEY = fingerprint(b"rapport_nobody")
+
+
+class Cabinet:
+    """Where the keys are; it counts how often it is opened."""
+
+    def __init__(self) -> None:
+        self.keys = {SHOPS_KEY: SHOP}
+        self.opened = 0
+        self.is_locked = False
+        self.seconds = 100.0
+        self.ring = KeyRing(self.open, clock=lambda: self.seconds)
+
+    async def open(self) -> Mapping[bytes, Principal]:
+        self.opened += 1
+        await asyncio.sleep(0)
+        if self.is_locked:
+            raise LogUnavailable
+        return dict(self.keys)
+
+
+def test_a_secret_is_long_and_never_the_same_and_only_its_hash_is_kept() -> None:
+    secrets = {new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(secret.startswith("rapport_") and len(secret) == 51 for secret in secrets)
+    assert fingerprint(b"rapport_shop") == hashlib.sha256(b"rapport_shop").digest()
+
+
+def test_every_role_acts_as_something() -> None:
+    assert set(ACTOR_KINDS) == set(Role)
+    assert SHOP.actor == "key:00000000-0000-0000-0000-000000000001"
+
+
+@asynchronous
+async def test_a_known_key_is_found_without_asking_again() -> None:
+    cabinet = Cabinet()
+    assert await cabinet.ring.find(SHOPS_KEY) == SHOP
+    cabinet.seconds += AGE_SECONDS_MAX / 2
+    assert cabinet.ring.known(SHOPS_KEY) == SHOP
+    assert cabinet.opened == 1
+
+
+@asynchronous
+async def test_a_revoked_key_is_good_for_two_seconds_at_most() -> None:
+    cabinet = Cabinet()
+    await cabinet.ring.find(SHOPS_KEY)
+    cabinet.keys.clear()
+    cabinet.seconds += AGE_SECONDS_MAX
+    assert cabinet.ring.known(SHOPS_KEY) == SHOP
+    cabinet.seconds += 0.01
+    assert cabinet.ring.known(SHOPS_KEY) is None
+    assert await cabinet.ring.find(SHOPS_KEY) is None
+
+
+@asynchronous
+async def test_a_key_made_just_now_is_found() -> None:
+    cabinet = Cabinet()
+    await cabinet.ring.find(SHOPS_KEY)
+    cabinet.keys[NOBODYS_KEY] = SHOP
+    cabinet.seconds += UNKNOWN_AGE_SECONDS_MAX + 0.01
+    assert await cabinet.ring.find(NOBODYS_KEY) == SHOP
+
+
+@asynchronous
+async def test_guessed_keys_do_not_each_open_the_cabinet() -> None:
+    cabinet = Cabinet()
+    assert await asyncio.gather(*(cabinet.ring.find(fingerprint(b"%d" % i)) for i in range(100))) == [None] * 100
+    for i in range(100):
+        assert await cabinet.ring.find(fingerprint(b"%d" % i)) is None
+    assert cabinet.opened == 1
+
+
+@asynchronous
+async def test_the_memory_is_renewed_before_it_is_too_old() -> None:
+    cabinet = Cabinet()
+    await cabinet.ring.find(SHOPS_KEY)
+    cabinet.seconds += AGE_SECONDS_MAX * 0.75
+    assert cabinet.ring.known(SHOPS_KEY) == SHOP
+    await asyncio.sleep(0.001)
+    cabinet.seconds += AGE_SECONDS_MAX * 0.75
+    assert cabinet.ring.known(SHOPS_KEY) == SHOP
+    assert cabinet.opened == 2
+
+
+@asynchronous
+async def test_without_the_log_a_key_is_known_as_long_as_the_memory_may_be_trusted() -> None:
+    cabinet = Cabinet()
+    await cabinet.ring.find(SHOPS_KEY)
+    cabinet.is_locked = True
+    cabinet.seconds += AGE_SECONDS_MAX * 0.75
+    assert cabinet.ring.known(SHOPS_KEY) == SHOP
+    cabinet.seconds += AGE_SECONDS_MAX
+    with pytest.raises(LogUnavailable):
+        await cabinet.ring.find(SHOPS_KEY)
+    cabinet.is_locked = False
+    assert await cabinet.ring.find(SHOPS_KEY) == SHOP
+
+
+@asynchronous
+async def test_who_does_not_wait_any_more_does_not_keep_others_from_being_answered() -> None:
+    cabinet = Cabinet()
+    impatient = asyncio.create_task(cabinet.ring.find(SHOPS_KEY))
+    patient = asyncio.create_task(cabinet.ring.find(SHOPS_KEY))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient == SHOP
+    assert cabinet.opened == 1
+
+
+@asynchronous
+async def test_a_cabinet_that_does_not_open_keeps_nobody_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.keys.LOAD_SECONDS_MAX", 0.01)
+
+    async def never() -> Mapping[bytes, Principal]:
+        await asyncio.Event().wait()
+        return {}
+
+    ring = KeyRing(never)
+    with pytest.raises(LogUnavailable):
+        await ring.find(SHOPS_KEY)

@@ -1,0 +1,171 @@
+"""The description of the interface is complete, typed, and changes only where somebody means it to."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from api import VERSION
+from api.commands import paths
+from application.commands import COMMANDS, Role
+from infrastructure.event_types import EVENT_TYPES
+from tests.api.running import description
+
+SNAPSHOT = Path(__file__).parents[1] / "golden" / "openapi.json"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def operations() -> Iterator[tuple[str, str, Any]]:
+    """Path, method and description of every operation."""
+    for path, methods in description()["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def resolved(value: Any) -> Any:
+    """What a reference within the description refers to."""
+    while "$ref" in value:
+        found = description()
+        for step in value["$ref"].split("/")[1:]:
+            found = found[step]
+        value = found
+    return value
+
+
+def schemas(value: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object in the description, with its place."""
+    if isinstance(value, dict):
+        yield place, value
+        for name, each in value.items():
+            yield from schemas(each, f"{place}/{name}")
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from schemas(each, f"{place}/{index}")
+
+
+def as_written() -> str:
+    """The description as it is kept."""
+    return json.dumps(description(), indent=1, ensure_ascii=False) + "\n"
+
+
+def test_the_interface_is_what_was_agreed() -> None:
+    """A change is meant when the snapshot is made again: python -m tests.contracts.test_openapi."""
+    assert SNAPSHOT.read_text("utf-8") == as_written()
+
+
+def test_the_version_is_that_of_the_program() -> None:
+    assert description()["openapi"].startswith("3.1.")
+    assert description()["info"]["version"] == VERSION
+    assert f'\nversion = "{VERSION}"\n' in PROJECT.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_route_with_its_roles_and_refusals(name: str) -> None:
+    definition = COMMANDS[name]
+    operation = description()["paths"][paths(COMMANDS.values())[name]]["post"]
+    assert operation["operationId"] == name
+    assert set(re.findall(r"`(\w+)`", operation["description"].rpartition("Roles: ")[2])) == set(definition.roles)
+    documented = str([resolved(each) for each in operation["responses"].values()])
+    for refusal in definition.refusals:
+        assert f"urn:rapport:problem:{refusal.code()}'" in documented
+        assert str(refusal.status) in operation["responses"]
+
+
+def test_every_operation_has_a_name_a_summary_and_answers() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(set(names)) == len(names)
+    for path, method, operation in operations():
+        assert operation["summary"], (path, method)
+        assert {"200", "201"} & set(operation["responses"]), (path, method)
+        assert "500" in operation["responses"], (path, method)
+
+
+def test_every_answer_that_says_no_is_a_problem() -> None:
+    for path, _, operation in operations():
+        for status, response in operation["responses"].items():
+            answer = resolved(response)
+            assert answer["description"], (path, status)
+            if int(status) >= 400 and path != "/readyz":
+                assert set(answer["content"]) == {"application/problem+json"}, (path, status)
+
+
+def test_every_operation_that_needs_a_key_says_what_comes_without_one() -> None:
+    for path, method, operation in operations():
+        needs_key = operation.get("security") != []
+        assert ("401" in operation["responses"]) == needs_key, (path, method)
+        assert needs_key == path.startswith("/v1/"), (path, method)
+
+
+def test_every_operation_says_who_may_use_it() -> None:
+    for path, method, operation in operations():
+        said = operation["description"].rpartition("Roles: ")[2]
+        roles = set(re.findall(r"`(\w+)`", said))
+        assert operation.get("security") == [] or (roles and roles <= set(Role)), (path, method)
+
+
+def test_every_event_type_has_a_schema() -> None:
+    mapping = description()["components"]["schemas"]["Event"]["discriminator"]["mapping"]
+    assert set(mapping) == set(EVENT_TYPES.by_name)
+    for name, reference in mapping.items():
+        assert resolved({"$ref": reference})["properties"]["type"] == {"const": name}
+
+
+def test_no_schema_is_an_untyped_object() -> None:
+    untyped = [
+        place
+        for place, schema in schemas(description()["components"]["schemas"])
+        if schema.get("type") == "object"
+        and "properties" not in schema
+        and not isinstance(schema.get("additionalProperties"), dict)
+        # A command, or an event, may have nothing to say beside that it happened.
+        and schema.get("additionalProperties") is not False
+    ]
+    assert untyped == []
+
+
+def test_no_schema_lets_anything_pass() -> None:
+    structure = {"properties", "patternProperties", "$defs", "schemas", "mapping"}
+    anything = [
+        place
+        for place, schema in schemas(description()["components"]["schemas"])
+        if schema == {} and place.rpartition("/")[2] not in structure
+    ]
+    assert anything == []
+
+
+def test_objects_have_the_fields_that_are_described_and_no_others() -> None:
+    open_objects = [
+        place
+        for place, schema in schemas(description()["components"]["schemas"])
+        if schema.get("type") == "object"
+        and "properties" in schema
+        and schema.get("additionalProperties", schema.get("unevaluatedProperties")) is not False
+    ]
+    assert open_objects == ["#/EventEnvelope"], "the envelope is closed where an event includes it"
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for _, schema in schemas(description()):
+        if isinstance(schema.get("$ref"), str):
+            assert resolved(schema)
+
+
+def test_every_schema_is_a_json_schema() -> None:
+    for name, schema in description()["components"]["schemas"].items():
+        jsonschema_rs.validator_for({**schema, "components": description()["components"]})
+        assert jsonschema_rs.meta.is_valid(schema), name
+
+
+def test_every_parameter_says_what_it_means() -> None:
+    for path, _, operation in operations():
+        for parameter in map(resolved, operation.get("parameters", [])):
+            assert parameter["description"], (path, parameter["name"])
+            assert parameter["schema"], (path, parameter["name"])
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(as_written(), encoding="utf-8")
