@@ -1,0 +1,208 @@
+"""Single and bulk commands over HTTP, beside a route that does nothing, the stock library, and a bare INSERT."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from uuid import uuid4
+
+import psycopg
+
+from infrastructure.embedded_postgres import administrator_of, make_database
+from tests.benchmarks import rivals
+from tests.benchmarks.load import Measured, load, post
+from tests.benchmarks.service import RunningService, asgi, rapport
+from tests.benchmarks.table import Row
+
+ROUNDS = 3
+"""Each contender is measured so often, in turn; the median counts: the machine is shared."""
+_numbers = count(1)
+
+
+def customer_fields() -> dict[str, str]:
+    """A person with one encrypted field, as the design's measurement has it."""
+    return {
+        "customer_number": f"B-{next(_numbers)}",
+        "kind": "person",
+        "relationship": "customer",
+        "name": "Ada Lovelace",
+        "language": "en",
+        "currency": "EUR",
+        "country": "GB",
+    }
+
+
+def registrations(path: str, key: str, requests: int) -> list[bytes]:
+    """Requests that register a new customer each."""
+    bodies = (json.dumps(customer_fields()).encode() for _ in range(requests))
+    return [post(path, body, key, lambda: {"Idempotency-Key": str(uuid4())}) for body in bodies]
+
+
+def conflicting(key: str, requests: int, share: float) -> list[bytes]:
+    """The same, a share of them with a number that is taken."""
+    every = round(1 / share)
+    taken = json.dumps({**customer_fields(), "customer_number": "B-1"}).encode()
+    made = registrations("/v1/customers", key, requests)
+    for i in range(every - 1, requests, every):
+        made[i] = post("/v1/customers", taken, key, lambda: {"Idempotency-Key": str(uuid4())})
+    return made
+
+
+def single_commands(requests: int) -> Iterator[Row]:
+    """Throughput and latency of single commands at 1, 16 and 64 clients."""
+    with ExitStack() as stack:
+        service = stack.enter_context(rapport("--projector-processes", "0"))
+        key = service.key("service")
+        url = administrator_of(service.data)
+        make_database(url, "stock")
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+        idle = stack.enter_context(asgi("tests.benchmarks.rivals:do_nothing"))
+        stock = stack.enter_context(
+            asgi(
+                "tests.benchmarks.rivals:stock",
+                "--factory",
+                PERSISTENCE_MODULE="eventsourcing.postgres",
+                POSTGRES_DBNAME="stock",
+                POSTGRES_HOST=str(parts["host"]),
+                POSTGRES_PORT=str(parts.get("port") or "5432"),
+                POSTGRES_USER=str(parts["user"]),
+                POSTGRES_PASSWORD=str(parts["password"]),
+            )
+        )
+        _measure(service.port, registrations("/v1/customers", key, 500), 16)  # everything warm, prepared and cached
+        for clients in (1, 16, 64):
+            size = requests // 10 if clients == 1 else requests
+            contenders: dict[str, Callable[[int], Measured]] = {
+                "do-nothing FastAPI route": lambda n, c=clients: _measure(
+                    idle, registrations("/customers", rivals.KEY, n), c
+                ),
+                "stock eventsourcing behind FastAPI": lambda n, c=clients: _measure(
+                    stock, registrations("/customers", rivals.KEY, n // 5), c
+                ),
+                "Rapport": lambda n, c=clients: _measure(service.port, registrations("/v1/customers", key, n), c),
+                "Rapport, 1 % conflicting": lambda n, c=clients: _measure(
+                    service.port, conflicting(key, n, 0.01), c, {201, 409}
+                ),
+            }
+            measured = {name: [contend(size)] for name, contend in contenders.items()}
+            for _ in range(ROUNDS - 1):
+                for name, contend in contenders.items():
+                    measured[name].append(contend(size))
+            rates = {name: statistics.median(m.per_second for m in all_) for name, all_ in measured.items()}
+            for name, all_ in measured.items():
+                yield Row(
+                    f"{clients:>2} clients: {name}",
+                    rates[name],
+                    "commands/s",
+                    rates[name] / rates["do-nothing FastAPI route"],
+                    "do nothing",
+                    f"p50 {statistics.median(m.percentile(0.5) for m in all_):.1f} ms, "
+                    f"p99 {statistics.median(m.percentile(0.99) for m in all_):.1f} ms"
+                    + (
+                        f"; {rates[name] / rates['stock eventsourcing behind FastAPI']:.1f} x stock"
+                        if "Rap" in name
+                        else ""
+                    ),
+                )
+        yield _memory(service)
+
+
+def _measure(
+    port: int, requests: list[bytes], clients: int, expected: frozenset[int] | set[int] = frozenset({201})
+) -> Measured:
+    measured = load(port, requests, clients)
+    if not measured.statuses.keys() <= expected:
+        msg = f"unexpected answers: {measured.statuses}"
+        raise RuntimeError(msg)
+    return measured
+
+
+def _memory(service: RunningService) -> Row:
+    with open("/proc/loadavg"):  # noqa: PTH123 - only to fail early where there is no /proc
+        resident = max(_resident_megabytes("api-process", str(service.data)), default=0.0)
+    return Row(
+        "memory of the API process afterwards", resident, "MB", None, "", "goal 250 MB after 10 million commands"
+    )
+
+
+def _resident_megabytes(word: str, data: str) -> Iterator[float]:
+    from pathlib import Path  # noqa: PLC0415
+
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
+                if word.encode() in command and data.encode() in environment:
+                    for line in (entry / "status").read_text().splitlines():
+                        if line.startswith("VmRSS"):
+                            yield int(line.split()[1]) / 1024
+            except OSError:
+                continue  # it has ended meanwhile
+
+
+def bulk(lines: int) -> Iterator[Row]:
+    """Bulk commands over HTTP beside a bare batched INSERT of the same rows into the same table with its indexes."""
+    with rapport("--projector-processes", "0") as service:
+        key = service.key("importer")
+        rates, bare = [], []
+        for _ in range(ROUNDS):
+            body = b"".join(
+                json.dumps({"key": str(uuid4()), "command": "register-customer", "data": customer_fields()}).encode()
+                + b"\n"
+                for _ in range(lines)
+            )
+            request = post("/v1/commands", body, key).replace(b"application/json", b"application/x-ndjson", 1)
+            rates.append(lines / _stream(service.port, request))
+            bare.append(_bare_insert(administrator_of(service.data), lines))
+        rate, insert = statistics.median(rates), statistics.median(bare)
+        yield Row(
+            "bare batched INSERT, same table and indexes", insert, "events/s", 1.0, "bare INSERT", "256 rows each"
+        )
+        yield Row("bulk commands over HTTP", rate, "commands/s", rate / insert, "bare INSERT", "goal 0.5")
+
+
+def _stream(port: int, request: bytes) -> float:
+    """Seconds until a streamed answer to one request has ended."""
+    import socket  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        started = time.perf_counter()
+        sender = threading.Thread(target=connection.sendall, args=(request,))
+        sender.start()
+        tail = b""
+        while not tail.endswith(b"0\r\n\r\n"):
+            received = connection.recv(1 << 20)
+            if not received:
+                msg = "the answer ended early"
+                raise RuntimeError(msg)
+            tail = (tail + received)[-200:]
+        sender.join()
+        seconds = time.perf_counter() - started
+    if b'"accepted"' not in tail:
+        msg = f"not a summary: {tail!r}"
+        raise RuntimeError(msg)
+    return seconds
+
+
+def _bare_insert(administrator: str, rows: int) -> float:
+    """Rows of the log's own shape, copied from the log into a table like it, in batches of 256 with a commit each."""
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS bare")
+        connection.execute("CREATE TABLE bare (LIKE main.events INCLUDING ALL)")
+        columns = [r[0] for r in connection.execute("SELECT * FROM main.events LIMIT 0").description or ()]
+        # From a table of its own without indexes, so that reading costs next to nothing.
+        connection.execute("DROP TABLE IF EXISTS source")
+        connection.execute(f"CREATE UNLOGGED TABLE source AS SELECT * FROM main.events ORDER BY position LIMIT {rows}")
+        connection.execute("CREATE INDEX ON source (position)")
+        listed = ", ".join(columns)
+        started = time.perf_counter()
+        for first in range(0, rows, 256):
+            connection.execute(
+                f"INSERT INTO bare ({listed}) SELECT {listed} FROM source WHERE position > %s AND position <= %s",
+                (first, first + 256),
+            )
+        return rows / (time.perf_counter() - started)
