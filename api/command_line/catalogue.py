@@ -69,7 +69,9 @@ def markdown(types: Iterable[EventType]) -> str:
 def _print_all(types: Iterable[EventType]) -> None:
     listed = table("event", "version", "says", right=("version",))
     for each in types:
-        listed.add_row(f"[bold]{each.name}[/]", str(each.schema_version), escape(_text(each.event).split("\n")[0]))
+        listed.add_row(
+            f"[bold]{each.name}[/]", str(each.schema_version), escape(_text(each.event).split(". ")[0].rstrip("."))
+        )
     output().print(listed)
 
 

@@ -64,6 +64,9 @@ def _import(given: Namespace, mapping: ImportMapping) -> int:
     summary = Summary()
     stopped = None
     with service(given) as http, _listing(given) as rows, _watched(given) as progress:
+        http.get(
+            "/livez"
+        )  # an address where nobody answers is noticed now, one where somebody is away for a while later
         try:
             run_import(mapping, given.file, BulkClient(http), Account(mapping, summary, rows), progress)
         except (ImportStopped, KeyboardInterrupt) as error:

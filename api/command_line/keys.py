@@ -40,7 +40,7 @@ def _create(keys: ApiKeys, given: Namespace) -> None:
 def _list(keys: ApiKeys) -> None:
     listed = table("id", "name", "role", "made", "good until", "state")
     for key in keys.all():
-        until = f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "revoked"
+        until = f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "it is revoked"
         listed.add_row(str(key.id), key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", until, _state(key))
     output().print(listed)
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infrastructure.settings import Settings, StartRefused
@@ -33,26 +34,26 @@ class CommandFailed(Exception):  # noqa: N818 - it is the answer to the person a
         self.status = status
 
 
+COLUMNS_MAX = 160
+"""How wide tables are where there is no terminal, as in a file."""
+
+
 @cache
 def output() -> Console:
     """Where results go; plain text without colours when it is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else COLUMNS_MAX)
 
 
 @cache
 def messages() -> Console:
     """Where everything goes that is no result: progress, warnings, errors."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else COLUMNS_MAX)
 
 
 def fail(message: str, status: int) -> int:
     """Say what went wrong; the exit status."""
-    messages().print(f"[bold red]rapport:[/] {_plain(message)}")
+    messages().print(f"[bold red]rapport:[/] {escape(message)}", soft_wrap=True)
     return status
-
-
-def _plain(message: str) -> str:
-    return message.replace("[", r"\[")
 
 
 def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
