@@ -1,4 +1,4 @@
-"""Every refusal is a rule: it says so in a sentence, a command documents it, and a test expects it.
+"""Every refusal is a rule: it says so in a sentence, the interface documents it, and a test expects it.
 
 That it is really raised follows from the coverage of all branches of the domain (`make test`).
 """
@@ -12,6 +12,7 @@ import pytest
 
 from application.commands import COMMANDS, CommandDefinition
 from domain.errors import Refusal
+from tests.api.running import description
 from tests.contracts.registries import REFUSALS
 
 TESTS = Path(__file__).parents[1]
@@ -29,19 +30,14 @@ def expected() -> frozenset[str]:
     return frozenset(plain | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
 
 
-def documented(definition: CommandDefinition) -> set[type[Refusal]]:
-    """The refusals that the documentation of a command names."""
-    return {*definition.refusals, definition.aggregate.not_found}
-
-
 @each_refusal
 def test_every_refusal_is_expected_by_a_test(refusal: type[Refusal]) -> None:
     assert refusal.__name__ in expected()
 
 
 @each_refusal
-def test_every_refusal_is_documented_by_a_command(refusal: type[Refusal]) -> None:
-    assert any(refusal in documented(definition) for definition in COMMANDS.values())
+def test_every_refusal_is_documented_by_an_operation(refusal: type[Refusal]) -> None:
+    assert refusal.code() in re.findall(r"urn:rapport:problem:([\w-]+)", str(description()))
 
 
 @each_refusal

