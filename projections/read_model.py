@@ -13,9 +13,10 @@ the build that answers, and takes over in one transaction: readers find out whic
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
@@ -318,6 +319,28 @@ class BuildStatus:
         return cls(Build(*row[:3]), *row[3:])
 
 
+class Kept:
+    """Answers, or parts of them, that took long and may be asked for again: those asked for last."""
+
+    _ENTRIES_MAX = 32
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, object] = OrderedDict()
+
+    def get(self, question: Hashable) -> object:
+        """What was kept under a question; None if nothing is."""
+        if question in self._entries:
+            self._entries.move_to_end(question)
+        return self._entries.get(question)
+
+    def put(self, question: Hashable, answer: object) -> None:
+        """Keep an answer, and forget the one that was not asked for longest."""
+        self._entries[question] = answer
+        self._entries.move_to_end(question)
+        if len(self._entries) > self._ENTRIES_MAX:
+            self._entries.popitem(last=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One consistent view of the build that answers, evaluated at a position up to its checkpoint."""
@@ -325,6 +348,7 @@ class Snapshot:
     connection: AsyncConnection
     tables: Tables
     position: int
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def version(self) -> int:
@@ -342,6 +366,7 @@ class ReadModels:
 
     def __init__(self, connect: Connect, schema: str) -> None:
         self._connect = connect
+        self._kept = Kept()
         self.schema = schema
 
     async def read(
@@ -378,7 +403,7 @@ class ReadModels:
             if position is not None and position > checkpoint:
                 raise ReadModelBehind(model=model, position=checkpoint, wanted=position)
             at = checkpoint if position is None else position
-            return await query(Snapshot(connection, Tables(self.schema, build), at))
+            return await query(Snapshot(connection, Tables(self.schema, build), at, self._kept))
 
     async def _serving(self, connection: AsyncConnection, model: str, version: int | None) -> tuple[Build, int]:
         cursor = await connection.execute(

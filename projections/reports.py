@@ -403,7 +403,7 @@ def _cell(value: object) -> str:
         return ";".join(_cell(each) for each in value)
     if isinstance(value, Mapping):
         return " ".join(_cell(each) for each in value.values())
-    return str(value) if isinstance(value, int) else _text(value)
+    return str(value).lower() if isinstance(value, int) else _text(value)
 
 
 def money(amount: Decimal, currency: str | None) -> Decimal:

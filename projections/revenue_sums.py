@@ -25,6 +25,12 @@ COLUMNS: Final[Mapping[str, str]] = {
     "kind": "kind",
 }
 """What revenue can be divided by, and its column."""
+RANKS_KEPT: Final = 2_000
+"""Groups of a ranking that are kept: twenty pages, in less than a megabyte."""
+CHANGED_MAX: Final = 5_000
+"""Groups that are ranked anew at most; beyond this, ranking all of them takes no longer."""
+_MANY: Final = frozenset({"customer", "product"})
+"""Dimensions with so many values that a page shows few of them."""
 _TYPES: Final = {"month": "date", "customer_id": "uuid", "product_id": "uuid"}
 _SUMS: Final = (
     "lines, revenue, invoiced, invoices, lines_without_quantity, superseded, first_day, last_day, currencies, "
@@ -134,11 +140,20 @@ class Division:
     """The revenue, where the largest come first, and the keys of the last row of the page before."""
 
 
-class _Sums:
+class Sums:
     """A statement that sums a selection by some dimensions at a position; it may be part of a larger one."""
 
-    def __init__(self, name: str, by: Sequence[str], selection: Selection, position: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        by: Sequence[str],
+        selection: Selection,
+        position: int,
+        only: Sequence[Sequence[Any]] | None = None,
+    ) -> None:
+        """`name` distinguishes its placeholders from others; `only` are the keys of the groups that are wanted."""
         self._name = name
+        self._only = {} if only is None else dict(zip(by, map(list, zip(*only, strict=True)), strict=True))
         self._keys = [COLUMNS[each] for each in by]
         self._selection = selection
         self._position = position
@@ -160,6 +175,7 @@ class _Sums:
             **{f"first_{number}": span.first for number, span, _ in self._spans},
             **{f"end_{number}": span.end for number, span, _ in self._spans},
             **{f"where_{each}": value for each, value in selection.where.items()},
+            **{f"only_{each}": values for each, values in self._only.items()},
         }
         self.values: dict[str, object] = {f"{name}_{each}": value for each, value in own.items()}
 
@@ -167,7 +183,6 @@ class _Sums:
         """One row for each group: `one`, the columns of the dimensions, and `_SUMS`."""
         finest = ", ".join(dict.fromkeys(["one", *self._keys, "currency", "base_unit"]))
         sums = ", ".join(f"sum({name}) AS {name}" for name in (*MEASURES, "invoices", "superseded"))
-        parts = " UNION ALL ".join(self._parts()) or self._facts("false")
         keys = ", ".join(["one", *self._keys])
         return f"""
             SELECT {keys}, sum(lines) AS lines, sum(revenue) AS revenue, sum(invoiced) AS invoiced,
@@ -179,8 +194,25 @@ class _Sums:
                    array_agg(base_quantity ORDER BY currency, base_unit) AS base_quantities,
                    array_agg(lines - lines_without_quantity ORDER BY currency, base_unit) AS lines_with_quantity
               FROM (SELECT {finest}, {sums}, min(first_day) AS first_day, max(last_day) AS last_day
-                      FROM ({parts}) parts GROUP BY {finest} HAVING sum(lines) > 0) finest
+                      FROM ({self._all()}) parts GROUP BY {finest} HAVING sum(lines) > 0) finest
              GROUP BY {keys}"""
+
+    def ranked(self, revenue: str = "revenue") -> str:
+        """One row for each group: `one`, the columns of the dimensions, and its revenue under this name."""
+        keys = ", ".join(["one", *self._keys])
+        return (
+            f"SELECT {keys}, sum(revenue) AS {revenue} FROM ({self._all()}) parts GROUP BY {keys} HAVING sum(lines) > 0"
+        )
+
+    def changed(self, after: str) -> str:
+        """The keys of the groups in which facts have come or gone after a position."""
+        since = (
+            f"%({after})s AND {{column}} <= {self._value('position')} AND {self._days('first', 'end')}{self._where()}"
+        )
+        return " UNION ".join(
+            f"SELECT {', '.join(self._keys)} FROM {{facts}} WHERE {column} > {since.replace('{column}', column)}"
+            for column in ("position", "superseded_at_position")
+        )
 
     def days(self) -> str:
         """The first and the last day of the facts themselves."""
@@ -189,10 +221,13 @@ class _Sums:
     def positions(self) -> str:
         """The positions behind the facts: of their postings, and of what replaced them."""
         return (
-            "SELECT DISTINCT behind.position FROM {facts} "
+            "SELECT DISTINCT behind.position FROM {facts} facts "
             "CROSS JOIN LATERAL (VALUES (facts.posting), (facts.position)) behind (position) "
             f"WHERE {self._visible('first', 'end', 'facts.')} AND behind.position > %(after)s"
         )
+
+    def _all(self) -> str:
+        return " UNION ALL ".join(self._parts()) or self._facts("false")
 
     def _parts(self) -> Iterator[str]:
         rolled_up: dict[int, list[str]] = {}
@@ -263,7 +298,9 @@ class _Sums:
         return ", ".join(["1 AS one", *(f"{month} AS month" if each == "month" else each for each in columns)])
 
     def _where(self) -> str:
-        return "".join(f" AND {COLUMNS[name]} = {self._value(f'where_{name}')}" for name in self._selection.where)
+        where = [f" AND {COLUMNS[name]} = {self._value(f'where_{name}')}" for name in self._selection.where]
+        only = [f" AND {COLUMNS[name]} = ANY({self._value(f'only_{name}')})" for name in self._only if name != "month"]
+        return "".join([*where, *only])
 
     def _value(self, name: str) -> str:
         return f"%({self._name}_{name})s"
@@ -271,45 +308,183 @@ class _Sums:
 
 async def total(snapshot: Snapshot, selection: Selection) -> Figures:
     """The sums of a selection."""
-    sums = _Sums("total", (), selection, snapshot.position)
+    sums = Sums("total", (), selection, snapshot.position)
     rows = await snapshot.fetch(f"SELECT {_SUMS} FROM ({sums.by_group()}) total", sums.values)
     return await _exact(snapshot, selection, _figures(rows[0]) if rows else Figures())
 
 
 async def groups(snapshot: Snapshot, selection: Selection, division: Division) -> list[Group]:
     """The groups of a selection, in the order of their keys or the largest first; one more than asked for, if any."""
-    keys = [COLUMNS[name] for name in division.by]
-    current = _Sums("current", division.by, selection, snapshot.position)
-    values = dict(current.values)
-    base, join, base_revenue = "", "", "0::numeric"
-    if division.base is not None:
-        prior = _Sums("base", division.by, replace(selection, window=division.base), snapshot.position)
-        values |= prior.values | {"shift": division.base_months}
-        month = "(month + make_interval(months => %(shift)s))::date AS month"
-        columns = ", ".join(["one", *(month if key == "month" else key for key in keys)])
-        base = f", base AS (SELECT {columns}, revenue AS base_revenue FROM ({prior.by_group()}) base)"
-        join = f"FULL JOIN base USING ({', '.join(['one', *keys])})"
-        base_revenue = "coalesce(base_revenue, 0)"
-    after, after_values = _after(keys, division.last)
-    order = ", ".join([*(["coalesce(revenue, 0) DESC"] if division.largest_first else []), *keys, "one"])
-    rows = await snapshot.fetch(
-        f"""
-        WITH current AS ({current.by_group()}){base}
-        SELECT {"".join(f"{key}, " for key in keys)}{base_revenue}, {_SUMS} FROM current {join}
-         WHERE {after} ORDER BY {order} LIMIT %(rows)s
-        """,
-        values | after_values | {"rows": division.limit + 1},
-    )
-    found = [Group(row[: len(keys)], _figures(row[len(keys) + 1 :]), row[len(keys)]) for row in rows]
+    if _MANY.isdisjoint(division.by):
+        found = await _groups(snapshot, selection, division)
+    else:
+        found = await _groups_of_many(snapshot, selection, division)
     return [
         replace(each, figures=await _exact(snapshot, selection.of_group(division.by, each.keys), each.figures))
         for each in found
     ]
 
 
+async def _groups(snapshot: Snapshot, selection: Selection, division: Division) -> list[Group]:
+    current = Sums("current", division.by, selection, snapshot.position)
+    statement, values = ranked_statement(current.by_group(), _SUMS, selection, division, snapshot.position)
+    keys = len(division.by)
+    rows = await snapshot.fetch(statement, current.values | values)
+    return [Group(row[:keys], _figures(row[keys + 1 :]), row[keys]) for row in rows]
+
+
+async def _groups_of_many(snapshot: Snapshot, selection: Selection, division: Division) -> list[Group]:
+    """Rank all groups by the least that is needed for it, and look at all figures of those that are wanted only."""
+    ranked = await _ranked(snapshot, selection, division)
+    if not ranked:
+        return []
+    sums = Sums("figures", division.by, selection, snapshot.position, only=[each.keys for each in ranked])
+    columns = "".join(f"{COLUMNS[name]}, " for name in division.by)
+    rows = await snapshot.fetch(f"SELECT {columns}{_SUMS} FROM ({sums.by_group()}) figures", sums.values)
+    figures = {row[: len(division.by)]: _figures(row[len(division.by) :]) for row in rows}
+    return [Group(each.keys, figures.get(each.keys, Figures()), each.base_revenue) for each in ranked]
+
+
+async def _ranked(snapshot: Snapshot, selection: Selection, division: Division) -> list["Ranked"]:
+    """The same as `rank`; the first pages of a ranking are kept, and brought up to a later position where one can."""
+    if not division.largest_first or selection.source_known_at is not None:
+        return await rank(snapshot, selection, division)
+    question = (
+        snapshot.tables.build,
+        selection.window,
+        tuple(sorted(selection.where.items())),
+        division.by,
+        division.base,
+    )
+    kept = snapshot.kept.get(question)
+    ranking = kept if isinstance(kept, Ranking) and kept.position <= snapshot.position else None
+    if ranking is not None and ranking.position < snapshot.position:
+        ranking = await _brought_up(snapshot, selection, division, ranking)
+    if ranking is None:
+        first = replace(division, limit=RANKS_KEPT, last=None)
+        ranking = Ranking.of(snapshot.position, await rank(snapshot, selection, first))
+    snapshot.kept.put(question, ranking)
+    page = ranking.page(division)
+    return await rank(snapshot, selection, division) if page is None else page
+
+
+async def _brought_up(
+    snapshot: Snapshot, selection: Selection, division: Division, ranking: "Ranking"
+) -> "Ranking | None":
+    """A ranking at the snapshot's position, made of an earlier one: what has changed since is ranked anew."""
+    if "month" in division.by and division.base is not None:
+        return None  # a month that has changed stands beside another one
+    windows = [selection.window, *([division.base] if division.base else [])]
+    changed: set[tuple[Any, ...]] = set()
+    for window in windows:
+        sums = Sums("changed", division.by, replace(selection, window=window), snapshot.position)
+        values = sums.values | {"since": ranking.position, "rows": CHANGED_MAX}
+        rows = await snapshot.fetch(f"{sums.changed('since')} LIMIT %(rows)s", values)
+        if len(rows) == CHANGED_MAX:
+            return None
+        changed |= set(rows)
+    again = replace(division, limit=len(changed), last=None)
+    anew = await rank(snapshot, selection, again, sorted(changed)) if changed else []
+    return ranking.moved(snapshot.position, changed, anew)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A group with what it is ranked by."""
+
+    keys: tuple[Any, ...]
+    revenue: Decimal
+    base_revenue: Decimal
+
+    def order(self) -> tuple[Any, ...]:
+        """What it is ordered by: the largest revenue first, then the keys."""
+        return -self.revenue, *self.keys
+
+    def comes_after(self, revenue: Decimal, keys: Sequence[str]) -> bool:
+        """Whether it comes after a group of this revenue and these keys."""
+        return (-self.revenue, [str(each) for each in self.keys]) > (-revenue, list(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The first groups of a ranking at a position."""
+
+    position: int
+    groups: tuple[Ranked, ...]
+    end: tuple[Any, ...] | None
+    """Of the groups that come before this in the order, all are here; None: all there are."""
+
+    @classmethod
+    def of(cls, position: int, groups: Sequence[Ranked]) -> "Ranking":
+        """The first `RANKS_KEPT` groups, of one more if there are more."""
+        more = len(groups) > RANKS_KEPT
+        return cls(position, tuple(groups[:RANKS_KEPT]), groups[RANKS_KEPT].order() if more else None)
+
+    def moved(self, position: int, changed: set[tuple[Any, ...]], anew: Sequence[Ranked]) -> "Ranking":
+        """The same at a later position, when these groups have changed and are now these."""
+        groups = sorted([*(each for each in self.groups if each.keys not in changed), *anew], key=Ranked.order)
+        known = [each for each in groups if self.end is None or each.order() < self.end]
+        return Ranking(position, tuple(known), self.end)
+
+    def page(self, division: Division) -> list[Ranked] | None:
+        """The wanted groups, and one more if there are more; None if they may not all be here."""
+        groups: Sequence[Ranked] = self.groups
+        if division.last is not None:
+            revenue, *keys = division.last
+            after = Decimal(revenue), keys
+            groups = [each for each in groups if each.comes_after(*after)]
+        if len(groups) > division.limit or self.end is None:
+            return list(groups[: division.limit + 1])
+        return None
+
+
+async def rank(
+    snapshot: Snapshot, selection: Selection, division: Division, only: Sequence[Sequence[Any]] | None = None
+) -> list[Ranked]:
+    """The groups of a selection in their order, all of them or those with these keys; one more than asked for."""
+    current = Sums("current", division.by, selection, snapshot.position, only)
+    statement, values = ranked_statement(current.ranked(), "revenue", selection, division, snapshot.position, only=only)
+    keys = len(division.by)
+    rows = await snapshot.fetch(statement, current.values | values)
+    return [Ranked(row[:keys], row[keys + 1] or Decimal(0), row[keys]) for row in rows]
+
+
+def ranked_statement(  # noqa: PLR0913 - what is ranked, and which of it is wanted
+    current: str,
+    columns: str,
+    selection: Selection,
+    division: Division,
+    position: int,
+    *,
+    only: Sequence[Sequence[Any]] | None = None,
+) -> tuple[str, dict[str, object]]:
+    """A statement that orders groups: their keys, the revenue that is compared with, and the columns of `current`."""
+    keys = [COLUMNS[name] for name in division.by]
+    values: dict[str, object] = {"rows": division.limit + 1}
+    base, join, base_revenue = "", "", "0::numeric"
+    if division.base is not None:
+        prior = Sums("base", division.by, replace(selection, window=division.base), position, only)
+        values |= prior.values | {"shift": division.base_months}
+        month = "(month + make_interval(months => %(shift)s))::date AS month"
+        shifted = ", ".join(["one", *(month if key == "month" else key for key in keys)])
+        base = f", base AS (SELECT {shifted}, base_revenue FROM ({prior.ranked('base_revenue')}) base)"
+        join = f"FULL JOIN base USING ({', '.join(['one', *keys])})"
+        base_revenue = "coalesce(base_revenue, 0)"
+    after, after_values = _after(keys, division.last)
+    if only is not None:
+        arrays = ", ".join(f"%(current_only_{name})s::{_TYPES.get(COLUMNS[name], 'text')}[]" for name in division.by)
+        after += f" AND ({', '.join(keys)}) IN (SELECT * FROM unnest({arrays}))"
+    order = ", ".join([*(["coalesce(revenue, 0) DESC"] if division.largest_first else []), *keys, "one"])
+    statement = f"""
+        WITH current AS ({current}){base}
+        SELECT {"".join(f"{key}, " for key in keys)}{base_revenue}, {columns} FROM current {join}
+         WHERE {after} ORDER BY {order} LIMIT %(rows)s"""
+    return statement, values | after_values
+
+
 async def positions_behind(snapshot: Snapshot, selection: Selection, after: int, limit: int) -> list[int]:
     """The positions of the events behind the facts of a selection, in order, after a position."""
-    sums = _Sums("behind", (), selection, snapshot.position)
+    sums = Sums("behind", (), selection, snapshot.position)
     rows = await snapshot.fetch(
         f"{sums.positions()} ORDER BY position LIMIT %(rows)s", sums.values | {"after": after, "rows": limit}
     )
@@ -320,7 +495,7 @@ async def _exact(snapshot: Snapshot, selection: Selection, figures: Figures) -> 
     """The same with the first and the last day of the facts themselves, where those of the roll-ups may be others."""
     if not figures.superseded or "category" not in selection.where:
         return figures
-    sums = _Sums("exact", (), selection, snapshot.position)
+    sums = Sums("exact", (), selection, snapshot.position)
     ((first_day, last_day),) = await snapshot.fetch(sums.days(), sums.values)
     return replace(figures, first_day=first_day, last_day=last_day)
 

@@ -116,7 +116,7 @@ class RollUp:
             page,
             level,
             block,
-            _CHANGED if replaced else _ADDED,
+            _ADDED if replaced is None else _CHANGED,
             {"first": first, "end": end},
             facts=page.tables[self.facts],
             period=self.day if self.daily else "month",

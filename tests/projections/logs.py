@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from projections.customer_card import KeptEvent
 from projections.read_model import (
     AsyncConnection,
     Build,
+    Kept,
     Page,
     ReadModel,
     ReadModels,
@@ -29,7 +31,6 @@ from projections.read_model import (
     Tables,
     create_tables,
     digest,
-    drop_tables,
 )
 from projections.reports import Reports
 
@@ -39,8 +40,6 @@ TENANT = UUID("01900000-0000-7000-8000-0000000000e0")
 CODEC = Codec(EVENT_TYPES, TENANT)
 FIRST_OF_JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEMA = "main_read"
-
-_builds = count(1)
 
 
 def hashed(kind: str, value: str) -> bytes:
@@ -187,52 +186,71 @@ def ask_report(databases: Databases, question: Callable[[Reports], Awaitable[T]]
     return ask(databases, lambda models: question(Reports(models, REPORTS)))
 
 
+class _AsAsync:
+    """A connection as the queries of read models see theirs."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: bytes, values: Any = None) -> "_Rows":
+        """Run a statement."""
+        return _Rows(self._connection.execute(statement, values).fetchall())
+
+
+@dataclass(frozen=True)
+class _Rows:
+    rows: list[tuple[Any, ...]]
+
+    async def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows."""
+        return self.rows
+
+
 class Folded:
-    """One model folded from a log without a projector, into tables of its own."""
+    """One model folded from logs without a projector, in one transaction that is never committed."""
 
     def __init__(self, databases: Databases, model: ReadModel) -> None:
-        self._databases = databases
         self.model = model
-        self.tables = Tables(SCHEMA, Build(model.name, model.version, next(_builds)))
-        self._connection = psycopg.connect(databases.projector)
+        self.tables = Tables(SCHEMA, Build(model.name, model.version))
+        self.connection = psycopg.connect(databases.projector)
         self._position = 0
-        create_tables(self._connection, model, self.tables)
-        self._connection.commit()
+        create_tables(self.connection, model, self.tables)
 
-    def fold(self, log: LogOf, page_size: int = 500, *, hold: Callable[[str, str], bytes] = hashed) -> "Folded":
+    @contextmanager
+    def afresh(self) -> Iterator["Folded"]:
+        """Begin with empty tables, and leave them as they were."""
+        position, self._position = self._position, 0
+        with self.connection.transaction(force_rollback=True):
+            yield self
+        self._position = position
+
+    def fold(self, log: LogOf, page_size: int = 500) -> "Folded":
         """Fold what it has not folded yet."""
         while self._position < log.head():
             page = log.page(self._position, self._position + page_size, self.model.events)
             events = page.readable(self.model.events)
-            self.model.fold(Page(self._connection, self.tables, events, page.after, page.upto, hold))
+            self.model.fold(Page(self.connection, self.tables, events, page.after, page.upto, hashed))
             self._position = page.upto
-        self._connection.commit()
         return self
 
     def digest(self) -> dict[str, str]:
         """SHA-256 of each table."""
-        return dict(digest(self._connection, self.model, self.tables))
+        return dict(digest(self.connection, self.model, self.tables))
 
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """What a query on the tables gives."""
-        return self._connection.execute(self.tables.sql(statement)).fetchall()
-
-    def ask(self, *questions: tuple[int, Callable[[Snapshot], Awaitable[T]]]) -> list[T]:
+    def ask(self, *questions: tuple[int, Callable[[Snapshot], Awaitable[T]]], kept: Kept | None = None) -> list[T]:
         """The answers to questions, each at a position."""
 
         async def answers() -> list[T]:
-            async with await psycopg.AsyncConnection.connect(self._databases.reader) as connection:
-                await connection.execute("SET jit = off")
-                return [await ask(Snapshot(connection, self.tables, position)) for position, ask in questions]
+            connection: Any = _AsAsync(self.connection)
+            return [
+                await ask(Snapshot(connection, self.tables, position, kept or Kept())) for position, ask in questions
+            ]
 
         return asyncio.run(answers())
 
     def close(self) -> None:
-        """Remove the tables."""
-        self._connection.rollback()
-        drop_tables(self._connection, self.tables)
-        self._connection.commit()
-        self._connection.close()
+        """Leave nothing behind."""
+        self.connection.close()
 
 
 @contextmanager
