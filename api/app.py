@@ -3,12 +3,13 @@
 `create_app` makes the service over any ports; `open_service` makes them from settings, on Postgres; `serve` runs it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -17,7 +18,7 @@ from api import VERSION
 from api.authentication import Doorkeeper
 from api.bulk import BulkRoute
 from api.commands import CommandRoutes, Submits
-from api.customers import CustomerRoutes
+from api.customers import CustomerCards, CustomerRoutes, Opens
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
 from api.health import Check, HealthRoutes
@@ -39,13 +40,15 @@ from infrastructure.api_keys import UsableKeys
 from infrastructure.codec import Codec
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyFile
-from infrastructure.event_store import AsyncPool, PostgresEventLog
+from infrastructure.event_store import AsyncPool, LogReader, PostgresEventLog
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import new_id
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from infrastructure.supervised import Supervision, listening_socket
 from infrastructure.tenant import load_tenant
+from projections import REPORTS
+from projections.customer_card import KeptEvent, Show
 from projections.read_model import ReadModels
 from projections.reports import Reports
 
@@ -95,7 +98,8 @@ class Ports:
     """What has to work for requests to be served."""
     measure: Callable[[], Awaitable[None]] = _nothing_to_measure
     """Measures what the metrics show and nobody tells them."""
-    reports: Reports | None = None
+    cards: CustomerCards
+    reports: Reports
 
 
 def create_app(ports: Ports, limits: Limits | None = None) -> Service:
@@ -145,6 +149,7 @@ def _operations(
     lines = Counter("rapport_bulk_lines_total", "Lines of bulk requests, by what became of them.", ("outcome",))
     ports.metrics.add(lines)
     locations = {each.collection: f"/v1/{each.collection}/{{id}}/events" for each in AGGREGATES.values()}
+    locations[customers.CUSTOMER.collection] = "/v1/customers/{id}"
     commands = CommandRoutes(
         forms,
         writer=ports.writer,
@@ -158,9 +163,8 @@ def _operations(
     yield from commands.operations()
     yield bulk.operation()
     yield from EventRoutes(ports.log, documents, news, AGGREGATES.values(), limits).operations()
-    yield from CustomerRoutes(ports.log, documents, limits, ports.clock).operations()
-    if ports.reports is not None:
-        yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
+    yield from CustomerRoutes(ports.cards, ports.log, documents, limits, ports.clock).operations()
+    yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
     yield from health.operations()
 
 
@@ -227,9 +231,27 @@ def open_service(settings: Settings, databases: Databases) -> Service:
         resources=resources,
         checks={"log": log_answers, "read_models": read_models_answer},
         measure=lag.measure,
-        reports=None,
+        cards=CustomerCards(models, _opens(log), tenant.hash, ZoneInfo(tenant.time_zone)),
+        reports=Reports(models, REPORTS),
     )
     return create_app(ports, limits_of(settings))
+
+
+def _opens(log: LogReader) -> Opens:
+    """Decrypts what a read model keeps of events, with the keys as they are now."""
+    codec = log.codec
+
+    async def opens(events: Sequence[KeptEvent]) -> Show:
+        keys = await log.reading_keys(codec.references(each.body for each in events))
+
+        def show(each: KeptEvent) -> Mapping[str, object]:
+            place = codec.place(each.stream_id, each.version)
+            event = codec.decode(each.type, each.schema_version, each.body, place, keys.get)
+            return codec.of(event).plain(event)
+
+        return show
+
+    return opens
 
 
 def _pool(conninfo: str, size_max: int, settings: Settings) -> AsyncPool:

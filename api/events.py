@@ -34,7 +34,7 @@ class FeedParameters:
     after: Position = 0
     """The position after which to go on: `after` of the page before."""
     limit: Limit | None = None
-    """How many positions to look at."""
+    """How many positions to look at; how many there can be is a setting."""
     types: Annotated[str, StringConstraints(max_length=4_000)] | None = None
     """Only events of these types, with commas between them; `customer.*` means all of a kind."""
     wait: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}s?$")] | None = None

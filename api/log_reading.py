@@ -15,7 +15,7 @@ from application.ports import EventLog, RecordedEvent
 from application.shapes import Instant
 
 Position = Annotated[int, Field(ge=0, lt=2**63)]
-Limit = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=1, description="How many entries at most; how many there can be is a setting.")]
 
 
 class ReadsLog(EventLog, Protocol):
@@ -48,14 +48,21 @@ class ReadsLog(EventLog, Protocol):
         ...
 
 
+# Fields that are inherited are documented here, where whoever inherits them finds it.
+KnownAt = Annotated[Instant | None, Field(description="What was known at this moment, which must be over.")]
+AtPosition = Annotated[Position | None, Field(description="What was known at this position of the log.")]
+MinPosition = Annotated[
+    Position | None,
+    Field(description="Wait until the answer has come to this position, as the answer to a command says it."),
+]
+
+
 @described
 class AsKnown:
     """Of which moment an answer should be; without either: of now."""
 
-    known_at: Instant | None = None
-    """What was known at this moment, which must be over."""
-    at_position: Position | None = None
-    """What was known at this position of the log."""
+    known_at: KnownAt = None
+    at_position: AtPosition = None
 
 
 async def position_of(asked: AsKnown, log: ReadsLog, now: datetime) -> int | None:

@@ -266,7 +266,8 @@ class _Schemas:
                 rest["anyOf"] = branches
             if described.get("default") is not None:
                 rest["default"] = described["default"]
-            parameter = {"name": name, "in": "query", "description": described.get("description", ""), "schema": rest}
+            meaning = described.get("description") or rest.pop("description", "")
+            parameter = {"name": name, "in": "query", "description": meaning, "schema": rest}
             if name in schema.get("required", ()):
                 parameter["required"] = True
             yield parameter

@@ -11,6 +11,9 @@ from api.problems import READ_MODEL_UNAVAILABLE, Problem
 
 T = TypeVar("T")
 
+ANSWER_SECONDS_MAX = 60.0
+"""Longer than the statement timeout of readers, which ends a question that takes too long."""
+
 
 async def patiently(question: Coroutine[Any, Any, T], seconds_max: float) -> T:
     """The answer. Raises a `Problem` if the database cannot be asked, or does not answer in time.

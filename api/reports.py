@@ -5,16 +5,17 @@ Every report has a route of its own, made from its definition; what its paramete
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
+from pydantic import Field
 from pydantic_core import to_json
 from typing_extensions import TypeAliasType
 
 from api.event_documents import EventDocuments, ShownEvent
 from api.events import READS_THE_LOG
-from api.log_reading import AsKnown, Position, ReadsLog, position_of, refuse_beyond, wrong_parameter
+from api.log_reading import AsKnown, MinPosition, ReadsLog, position_of, refuse_beyond, wrong_parameter
 from api.operations import ALL_ROLES, Body, DeclaredParameter, Handler, Operation, QueryReader, shown_name
-from api.patience import patiently
+from api.patience import ANSWER_SECONDS_MAX, patiently
 from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
 from api.requests import Request
 from api.responses import CSV, Response
@@ -26,9 +27,6 @@ from projections.reports import ParameterIsInvalid, ReportDefinition, ReportNotF
 
 READS_REPORTS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.REPORTING, Role.ADMIN})
 """Reports have no personal values in them."""
-
-ANSWER_SECONDS_MAX = 60.0
-"""Longer than the statement timeout of readers, which ends a report that takes too long."""
 
 PROBLEMS = (
     ReportNotFound,
@@ -120,14 +118,15 @@ class EvidenceDocument:
     """The events themselves, for those who may read the log and ask with `events=true`."""
 
 
+DefinitionVersion = Annotated[int | None, Field(ge=1, lt=2**31, description="An older version of the definition.")]
+
+
 @described
 class AsOf(AsKnown):
     """As known when, and in which version of the definition."""
 
-    min_position: Position | None = None
-    """Wait until the report has come to this position, as the answer to a command says it."""
-    definition_version: int | None = None
-    """An older version of the definition."""
+    min_position: MinPosition = None
+    definition_version: DefinitionVersion = None
 
 
 @described

@@ -1,9 +1,10 @@
 """The service on a log in memory: the real writer, handlers and routes. What it answers is held to its description."""
 
 import asyncio
+import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ from uuid import UUID
 
 import httpx
 import jsonschema_rs
+import psycopg
 from pydantic_core import to_json
 
 from api.app import Ports, create_app, describe
+from api.customers import CustomerCards
 from api.events import News
 from api.health import HealthRoutes
 from api.metrics import Metrics
@@ -26,6 +29,10 @@ from application.keys import Principal, fingerprint
 from application.writer import Writer, WriterLimits
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import Uuid7Factory
+from projections import REPORTS
+from projections.customer_card import KeptEvent, Show
+from projections.read_model import ReadModels
+from projections.reports import Reports
 from tests.in_memory import InMemoryLog
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -85,6 +92,7 @@ def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None 
     async def log_answers() -> None:
         await log.head()
 
+    models = ReadModels(_no_connection, "main_read")
     return Ports(
         writer=Writer(
             log, new_id=new_id, reporting_currency="EUR", limits=writer_limits, observe=metrics.observe_append
@@ -96,7 +104,24 @@ def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None 
         metrics=metrics,
         clock=clock,
         checks={"log": log_answers},
+        cards=CustomerCards(models, _open_nothing, _hash, UTC),
+        reports=Reports(models, REPORTS),
     )
+
+
+@asynccontextmanager
+async def _no_connection() -> AsyncIterator[Any]:
+    """In memory there are no read models: their database is gone."""
+    raise psycopg.OperationalError
+    yield  # type: ignore[unreachable] # it makes this a generator
+
+
+async def _open_nothing(_events: Sequence[KeptEvent]) -> Show:
+    return lambda _: {}
+
+
+def _hash(_kind: str, value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()
 
 
 @asynccontextmanager

@@ -48,8 +48,18 @@ def schemas(value: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]
 
 
 def as_written() -> str:
-    """The description as it is kept."""
-    return json.dumps(description(), indent=1, ensure_ascii=False) + "\n"
+    """The description as it is kept: a line for each operation and each component, so that a change can be read."""
+    described = description()
+    lines = [f'"{name}": {_compact(value)}' for name, value in described.items() if name not in {"paths", "components"}]
+    paths_and_components = {"paths": described["paths"], **described["components"]}
+    for name, members in paths_and_components.items():
+        inner = ",\n".join(f" {_compact(key)}: {_compact(value)}" for key, value in members.items())
+        lines.append(f'"{name}": {{\n{inner}\n}}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def test_the_interface_is_what_was_agreed() -> None:
