@@ -124,12 +124,27 @@ class DecisionUnitOfWork:
             self._events.append(NewEvent(stream, version, event, customer_id))
         self._streams[stream] = Stream(version, state)
 
-    def claim(self, claim: Claim, refusal: type[Refusal], *, subject: UUID | None = None, pointer: str = "") -> None:
+    def begin(self) -> UUID:
+        """See `UnitOfWork.begin`."""
+        stream = self.new_id()
+        self._streams[stream] = Stream(0, None)
+        self._reads[stream] = 0
+        return stream
+
+    def claim(
+        self,
+        claim: Claim,
+        refusal: type[Refusal],
+        *,
+        subject: UUID | None = None,
+        pointer: str = "",
+        stream: UUID | None = None,
+    ) -> None:
         """See `UnitOfWork.claim`."""
         answer = refusal(pointer=pointer or None)
         if any(taken.claim == claim for taken in self._claims):
             raise answer
-        self._claims.append(NewClaim(claim, self.target_id, answer, subject))
+        self._claims.append(NewClaim(claim, stream or self.target_id, answer, subject))
 
     def release(self, claim: Claim) -> None:
         """See `UnitOfWork.release`."""

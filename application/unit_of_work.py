@@ -72,11 +72,23 @@ class UnitOfWork(Protocol):
         ...
 
     def record_in(self, aggregate: Aggregate[Any], stream: UUID, *events: Any, customer_id: UUID | None = None) -> None:
-        """Append events to another stream, which the command has read before."""
+        """Append events to another stream, which the command has read before, or begun."""
         ...
 
-    def claim(self, claim: Claim, refusal: type[Refusal], *, subject: UUID | None = None, pointer: str = "") -> None:
-        """Take a claim for the target's stream; if another holds it, the command is refused with `refusal`.
+    def begin(self) -> UUID:
+        """The id of one more new stream, beside the target's."""
+        ...
+
+    def claim(
+        self,
+        claim: Claim,
+        refusal: type[Refusal],
+        *,
+        subject: UUID | None = None,
+        pointer: str = "",
+        stream: UUID | None = None,
+    ) -> None:
+        """Take a claim for the target's stream, or another one; if another holds it, refuse with `refusal`.
 
         `subject` is the person whose personal value is claimed; the claim goes when that person is erased.
         """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from domain import customer, product, sales_document, service_calendar, staff, team
+from domain import case_events, customer, product, sales_document, service_calendar, staff, team
 
 Body = dict[str, Any]
 Upcaster = Callable[[Body], Body]
@@ -100,5 +100,35 @@ EVENT_TYPES = Registry(
         EventType("staff.team-joined", staff.TeamJoined),
         EventType("staff.team-left", staff.TeamLeft),
         EventType("staff.left", staff.StaffLeft),
+        EventType("support-case.opened", case_events.CaseOpened),
+        EventType("support-case.customer-identified", case_events.CustomerIdentified),
+        EventType("support-case.customer-message-received", case_events.CustomerMessageReceived),
+        EventType("support-case.public-reply-sent", case_events.PublicReplySent),
+        EventType("support-case.internal-note-added", case_events.InternalNoteAdded),
+        EventType("support-case.assigned", case_events.CaseAssigned),
+        EventType("support-case.transferred", case_events.CaseTransferred),
+        EventType("support-case.calendar-assigned", case_events.CalendarAssigned),
+        EventType("support-case.handed-off-to-human", case_events.CaseHandedOffToHuman),
+        EventType("support-case.priority-changed", case_events.PriorityChanged),
+        EventType("support-case.classified", case_events.CaseClassified),
+        EventType("support-case.wait-for-customer-begun", case_events.WaitForCustomerBegun),
+        EventType("support-case.put-on-hold", case_events.CasePutOnHold),
+        EventType("support-case.resumed", case_events.CaseResumed),
+        EventType("support-case.escalated", case_events.CaseEscalated),
+        EventType("support-case.no-reply-needed-marked", case_events.NoReplyNeededMarked),
+        EventType("support-case.marked-as-spam", case_events.CaseMarkedAsSpam),
+        EventType("support-case.resolved", case_events.CaseResolved),
+        EventType("support-case.reopened", case_events.CaseReopened),
+        EventType("support-case.closed", case_events.CaseClosed),
+        EventType("support-case.merged-into", case_events.CaseMergedInto),
+        EventType("support-case.another-case-merged", case_events.AnotherCaseMerged),
+        EventType("support-case.split", case_events.CaseSplit),
+        EventType("support-case.follow-up-case-opened", case_events.FollowUpCaseOpened),
+        EventType("support-case.customer-message-forwarded", case_events.CustomerMessageForwarded),
+        EventType("support-case.linked-to-product-feedback", case_events.CaseLinkedToProductFeedback),
+        EventType("support-case.satisfaction-requested", case_events.SatisfactionRequested),
+        EventType("support-case.satisfaction-recorded", case_events.SatisfactionRecorded),
+        EventType("support-case.satisfaction-amended", case_events.SatisfactionAmended),
+        EventType("support-case.withdrawn", case_events.CaseWithdrawn),
     )
 )

@@ -32,7 +32,7 @@ ENVELOPE = {
     *("actor", "actor_kind", "on_behalf_of", "reason", "source_recorded_at"),
     *("command_id", "correlation_id", "causation_id"),
 }
-IRREGULAR_PAST = {"begun", "given", "left", "lost", "met", "paid", "sent", "withdrawn", "won"}
+IRREGULAR_PAST = {"begun", "given", "left", "lost", "met", "paid", "put", "sent", "split", "withdrawn", "won"}
 PLACE = CODEC.place(UUID("019a0000-0000-7000-8000-0000000000aa"), 1)
 
 each_event_type = pytest.mark.parametrize("event_type", EVENT_TYPES.types, ids=lambda each: each.name)
