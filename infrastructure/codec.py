@@ -316,7 +316,5 @@ def _resolve(schema: JsonSchemaValue, node: Mapping[str, Any]) -> Any:
     """Follow references and optional values of a JSON Schema to the object that they mean."""
     if "$ref" in node:
         return schema["$defs"][node["$ref"].rpartition("/")[2]]
-    for each in node.get("anyOf", ()):
-        if each.get("type") != "null":
-            return _resolve(schema, each)
-    return node
+    known = [each for each in node.get("anyOf", ()) if each.get("type") != "null"]
+    return _resolve(schema, known[0]) if known else node

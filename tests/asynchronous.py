@@ -1,7 +1,7 @@
 """Asynchronous tests are written as such, and run in a loop of their own each."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -23,3 +23,9 @@ def asynchronous(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, No
         asyncio.run(bounded())
 
     return run
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return when the condition holds; how long that takes is nobody's business."""
+    while not await condition():  # noqa: ASYNC110 - what is waited for happens in another process
+        await asyncio.sleep(0.005)
