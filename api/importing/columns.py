@@ -212,12 +212,6 @@ class Columns:
         msg = f"{name} cannot be compared with {value!r}"
         raise TemplateError(msg)
 
-    def require_cell(self, section: Section, name: str, column: str) -> None:
-        """Refuse the mapping if a field names a column that is not read from a file."""
-        self.require(section, name, column)
-        if column not in self._readers:
-            section.fail(f"{column} is made of others; name the columns that it is made of", name)
-
     def require(self, section: Section, name: str, column: str) -> None:
         """Refuse the mapping if a field names a column that there is not."""
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from api.importing.cells import CellError, Row, Value
-from api.importing.rows import Column, Derived, FileFormat, Gathering, Table
+from api.importing.rows import Carried, Column, Derived, FileFormat, Gathering, Table
 from api.importing.values import Fill, Test
 from application.commands import CommandDefinition
 
@@ -124,8 +124,7 @@ class ImportMapping:
     by: tuple[str, ...]
     consecutive: bool
     order: tuple[str, ...]
-    carry: tuple[str, ...]
-    """Columns that, where they say nothing, keep what the row before them in the document said."""
+    carry: tuple[Carried, ...]
     first_seen: tuple[FirstSeenRule, ...]
     commands: tuple[CommandRule, ...]
     special: tuple[SpecialRule, ...]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from api.importing.columns import Columns
 from api.importing.mapping import STANDING, CommandFields, CommandRule, FirstSeenRule, ImportMapping, SpecialRule
+from api.importing.rows import Carried
 from api.importing.sections import MappingError, Section, Source
 from api.importing.values import Fill, TemplateError, Test, columns_in, condition, shape
 
@@ -148,11 +149,13 @@ class _Reader:
         except TemplateError as error:
             section.fail(str(error), "when", *error.path)
 
-    def _carried(self, documents: Section) -> tuple[str, ...]:
-        columns = documents.texts("carry")
-        for column in columns:
-            self._columns.require_cell(documents, "carry", column)
-        return columns
+    def _carried(self, documents: Section) -> tuple[Carried, ...]:
+        always = [Carried(name) for name in self._column_list(documents, "carry")]
+        some = documents.section("carry_while_same")
+        for name in some.names():
+            self._columns.require(some, name, name)
+            self._columns.require(some, name, some.text(name))
+        return (*always, *(Carried(name, some.text(name)) for name in some.names()))
 
     def _column_list(self, section: Section, name: str) -> tuple[str, ...]:
         columns = section.texts(name)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,22 @@ class Derived:
     needs: frozenset[str]
     """The columns that it is made of; those that are derived themselves come before it."""
     compute: Callable[[Row], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A column that, where it says nothing, keeps what the row before it in the document said."""
+
+    name: str
+    while_same: str | None = None
+    """It does so only while this column stays the same."""
+
+    def along(self, rows: Sequence[Row]) -> None:
+        """Carry from row to row."""
+        for before, row in pairwise(rows):
+            stays = self.while_same is None or row[self.while_same] == before[self.while_same]
+            if row[self.name] is None and stays:
+                row[self.name] = before[self.name]
 
 
 @dataclass(slots=True)
@@ -219,7 +236,7 @@ class Gathering:
     """Which rows make one document: those that agree in the columns `by`, everywhere in the file or in a run."""
 
     def __init__(
-        self, by: Sequence[str], *, consecutive: bool, order: Sequence[str] = (), carry: Sequence[str] = ()
+        self, by: Sequence[str], *, consecutive: bool, order: Sequence[str] = (), carry: Sequence[Carried] = ()
     ) -> None:
         self.by = tuple(by)
         self.consecutive = consecutive
@@ -268,20 +285,11 @@ class Gathering:
         rows = document.rows
         if self._order:
             rows.sort(key=lambda row: [(row[name] is not None, row[name]) for name in self._order])
-        for name in self._carry:
-            _carry(name, rows)
+        for column in self._carry:
+            column.along(rows)
         for line, row in enumerate(rows, start=1):
             row["line"] = line
             row["last"] = False
         if rows:
             rows[-1]["last"] = True
         return document
-
-
-def _carry(name: str, rows: Sequence[Row]) -> None:
-    said: Value = None
-    for row in rows:
-        if row[name] is None:
-            row[name] = said
-        else:
-            said = row[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.importing.cells import CellFormat, CellReader, Row
-from api.importing.rows import Column, Derived, Document, FileError, FileFormat, Gathering, Table
+from api.importing.rows import Carried, Column, Derived, Document, FileError, FileFormat, Gathering, Table
 
 INVOICE = Column("invoice", "Invoice", CellReader("invoice", CellFormat()))
 QUANTITY = Column("quantity", "Quantity", CellReader("quantity", CellFormat(type="integer")))
@@ -150,11 +150,22 @@ def test_rows_are_brought_into_order() -> None:
 
 
 def test_what_a_row_does_not_say_may_be_carried_from_the_row_before() -> None:
-    gathering = Gathering(["invoice"], consecutive=True, order=["x"], carry=["team"])
+    gathering = Gathering(["invoice"], consecutive=True, order=["x"], carry=[Carried("team")])
     said = [(4, "b", None), (3, "a", "red"), (2, "a", None), (1, "a", None), (5, "c", "blue")]
     read: list[tuple[Row, str]] = [({"row": -x, "invoice": key, "x": x, "team": team}, "") for x, key, team in said]
     teams = [[row["team"] for row in document.rows] for document in gathering.documents(iter(read))]
     assert teams == [[None], [None, None, "red"], ["blue"]]
+
+
+def test_what_is_carried_may_end_where_another_column_changes() -> None:
+    carry = [Carried("team"), Carried("staff", while_same="team")]
+    gathering = Gathering(["invoice"], consecutive=True, carry=carry)
+    said = [("red", "Ada"), (None, None), ("blue", None), ("blue", "Grace"), ("blue", None)]
+    read: list[tuple[Row, str]] = [
+        ({"row": row, "invoice": "a", "team": team, "staff": staff}, "") for row, (team, staff) in enumerate(said)
+    ]
+    (document,) = gathering.documents(iter(read))
+    assert [row["staff"] for row in document.rows] == ["Ada", "Ada", None, "Grace", "Grace"]
 
 
 def test_the_last_row_of_a_document_knows_it() -> None:
