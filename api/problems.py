@@ -264,27 +264,36 @@ class Problem(Exception):  # noqa: N818 - it is the answer that the sender gets
         return _DOCUMENT.dump_json(self.document, exclude_none=True)
 
 
-def from_refusal(refusal: Refusal, *, within: str = "") -> Problem:
-    """The answer to a command or query that a rule refuses; `within` is the pointer to the command in the body."""
+def from_refusal(refusal: Refusal, *, within: str = "", in_query: bool = False) -> Problem:
+    """The answer to a command or query that a rule refuses.
+
+    `within` is the pointer to the command in the body; of a question, what the refusal points at is a parameter.
+    """
     facts = dict(refusal.details)
     current_version, position = facts.pop("current_version", None), facts.pop("position", None)
-    rule = refusal.rule()
+    errors = []
+    if refusal.pointer is not None:
+        detail = facts.pop("because", None) or refusal.rule()
+        parameter = refusal.pointer.removeprefix("/") if in_query else None
+        errors.append(
+            FieldError(pointer=None if in_query else within + refusal.pointer, parameter=parameter, detail=detail)
+        )
     return Problem(
         of_refusal(type(refusal)),
-        errors=() if refusal.pointer is None else (FieldError(pointer=within + refusal.pointer, detail=rule),),
+        errors=errors,
         current_version=None if current_version is None else int(current_version),
         position=None if position is None else int(position),
         facts=facts,
     )
 
 
-def from_error(error: BaseException) -> Problem:
+def from_error(error: BaseException, *, in_query: bool = False) -> Problem:
     """The problem that an exception means. An error of the program is logged, and told without any of its text."""
     match error:
         case Problem():
             return error
         case Refusal():
-            return from_refusal(error)
+            return from_refusal(error, in_query=in_query)
         case QueueIsFull():
             return Problem(QUEUE_IS_FULL)
         case LogUnavailable():

@@ -112,7 +112,7 @@ class Service:
             except SenderHasGone:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the sender gets a problem and no traceback
-                response = problem_response(from_error(error))
+                response = problem_response(from_error(error, in_query=scope["method"] == "GET"))
             # A streamed answer is given while the body is read.
             unread = isinstance(response.body, bytes) and (request is None or request.leaves_much_unread)
             close = unread or self.is_stopping

@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 
-from api.problems import OWN_PROBLEMS, TYPE_PREFIX, Problem, ProblemType, Retry, from_error, from_refusal, of_refusal
+from api.problems import (
+    OWN_PROBLEMS,
+    TYPE_PREFIX,
+    FieldError,
+    Problem,
+    ProblemType,
+    Retry,
+    from_error,
+    from_refusal,
+    of_refusal,
+)
 from api.problems_page import every_problem, page
 from application.commands import COMMANDS
 from application.ports import LogUnavailable
 from application.submissions import QueueIsFull, StreamHasMoved
 from domain.errors import Refusal
+from projections.reports import ParameterIsInvalid
 from tests.api.running import description
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
@@ -90,6 +101,12 @@ def test_whatever_goes_wrong_is_one_of_the_problems_and_repeats_nothing(error: E
     problem = from_error(error)
     assert problem.kind.code == expected
     assert b"Ada" not in problem.json()
+
+
+def test_what_a_refused_question_points_at_is_a_parameter() -> None:
+    problem = from_error(ParameterIsInvalid(pointer="/from", because="it is a date"), in_query=True)
+    assert problem.document.errors == (FieldError(parameter="from", detail="it is a date"),)
+    assert problem.document.facts is None
 
 
 def test_facts_about_version_and_position_are_numbers() -> None:
