@@ -1,6 +1,8 @@
 """Pages of the log for those who fold it: in order, without a gap, each event decoded at most once."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -86,6 +88,7 @@ class PostgresLog:
         self._tenant = tenant
         self._codec = codec
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connecting = threading.Lock()
         events = sql.Identifier(tenant.schema, "events")
         columns = COLUMNS.replace("body", "CASE WHEN type = ANY(%(types)s) THEN body END")
         self._page = sql.SQL(
@@ -101,10 +104,11 @@ class PostgresLog:
         self._listen = sql.SQL("LISTEN {channel}").format(channel=sql.SQL(channel(tenant.schema)))
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._connection is None:
-            self._connection = psycopg.connect(self._conninfo, autocommit=True)
-            self._connection.execute(self._listen)
-        return self._connection
+        with self._connecting:
+            if self._connection is None:
+                self._connection = psycopg.connect(self._conninfo, autocommit=True)
+                self._connection.execute(self._listen)
+            return self._connection
 
     def head(self) -> int:
         """See `Log.head`."""
@@ -161,3 +165,36 @@ class PostgresLog:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class ReadingAhead:
+    """A log that reads and decodes the next page in a thread, while the database is busy with the one before."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._reader = ThreadPoolExecutor(1, "read-ahead")
+        self._ahead: dict[frozenset[str], tuple[int, int, Future[LogPage]]] = {}
+        """By what it is read for: a group of models and one that goes alone take turns."""
+
+    def head(self) -> int:
+        """See `Log.head`."""
+        return self._log.head()
+
+    def page(self, after: int, upto: int, types: frozenset[str]) -> LogPage:
+        """See `Log.page`. A page read ahead may be shorter than the log is by now; the next one goes on there."""
+        first, end, ahead = self._ahead.pop(types, (0, 0, None))
+        page = ahead.result() if ahead and (first, end) == (after, upto) else self._log.page(after, upto, types)
+        if page.upto == upto:  # there is probably more
+            following = upto, upto + (upto - after)
+            self._ahead[types] = *following, self._reader.submit(self._log.page, *following, types)
+        return page
+
+    def wait(self, seconds_max: float) -> None:
+        """See `Log.wait`."""
+        self._log.wait(seconds_max)
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        wait([ahead for _, _, ahead in self._ahead.values() if not ahead.cancel()])
+        self._ahead.clear()
+        self._log.close()

@@ -140,8 +140,7 @@ class Page:
     def append(self, table: str, columns: str, lines: Iterable[str]) -> None:
         """Append rows to a table at once."""
         with self.appender(table, columns) as rows:
-            for line in lines:
-                rows.append(line)
+            rows.extend(lines)
 
 
 class Appender:
@@ -160,9 +159,9 @@ class Appender:
         self._copying = ExitStack()
         self._copy: psycopg.Copy | None = None
 
-    def append(self, line: str) -> None:
-        """Add one row in Postgres' text format, its values made with `copy_text` where they are texts."""
-        self._lines.append(line)
+    def extend(self, lines: Iterable[str]) -> None:
+        """Add rows in Postgres' text format, their values made with `copy_text` where they are texts."""
+        self._lines.extend(lines)
         if len(self._lines) >= self._LINES_MAX:
             self._send()
 

@@ -87,7 +87,9 @@ class RollUp:
             "last_day date",
         ]
         key = ("level", "block", "period", *self.dimensions)
-        return Table(self.name, ", ".join(columns), key, enforced=False, indexes=("(level, block)", *self.indexes))
+        return Table(
+            self.name, ", ".join(columns), key, enforced=False, indexes=("(level, block, period)", *self.indexes)
+        )
 
     def advance(self, page: Page) -> None:
         """Add the rows of the blocks that are complete with this page; its facts are in their table already."""

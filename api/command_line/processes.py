@@ -14,7 +14,7 @@ from infrastructure.codec import Codec
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyEncryptionKeyMissing
 from infrastructure.event_types import EVENT_TYPES
-from infrastructure.log_pages import PostgresLog
+from infrastructure.log_pages import PostgresLog, ReadingAhead
 from infrastructure.projector import Projector
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
@@ -38,7 +38,7 @@ def make_projector(databases: Databases, tenant: Tenant) -> Projector:
     return Projector(
         conninfo=databases.projector,
         schema=tenant.read_schema,
-        log=PostgresLog(databases.projector, tenant, Codec(EVENT_TYPES, tenant.id)),
+        log=ReadingAhead(PostgresLog(databases.projector, tenant, Codec(EVENT_TYPES, tenant.id))),
         models=ALL,
         hash=tenant.hash,
     )
