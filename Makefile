@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What the programs behind the commands are started with: make run SERVE_OPTIONS='--port 8100'.
 SERVE_OPTIONS ?=
 BENCH_OPTIONS ?=
-CHAOS_ROUNDS ?= 3
+CHAOS_OPTIONS ?=
 PYTEST_OPTIONS ?=
 
 # Every branch of these is run by a test: what they get wrong cannot be put right afterwards.
@@ -51,9 +51,8 @@ format: develop ## Put every file into the format of the house
 bench: develop ## Measure what is fast and what is not, side by side in one run
 	$(BIN)/python -m tests.benchmarks $(BENCH_OPTIONS)
 
-# Tests that end a process without warning say so in their names.
-chaos: develop ## Kill everything that runs, again and again (CHAOS_ROUNDS=3), and compare what is stored
-	for round in $$(seq $(CHAOS_ROUNDS)); do $(BIN)/python -m pytest -k kill || exit 1; done
+chaos: develop ## Kill, stop and starve everything that runs, under load, and examine what is stored
+	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
 
 lock: ## Pin all packages again, from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --quiet --upgrade \
