@@ -22,6 +22,7 @@ CONNECTIONS_MAX = 4_096
 """Open connections of one process; the next one is answered with 503 and closed."""
 LEAVING_SECONDS = 2.0
 """How long open connections are still served when the process stops, each answer asking its sender to leave."""
+_VERSIONS = frozenset({"1.0", "1.1"})
 _SWEEP_TICKS = 10
 """A tick of uvicorn is a tenth of a second."""
 
@@ -72,7 +73,19 @@ class BoundedProtocol(HttpToolsProtocol):
     @override
     def on_headers_complete(self) -> None:
         self._head_since = None
+        if self.parser.get_http_version() not in _VERSIONS:
+            message = "this is no version of HTTP that has headers as we read them"
+            raise ValueError(message)
         super().on_headers_complete()
+
+    @override
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether the connection stays
+        """Answer a request that is complete, though its sender will send nothing more."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
 
     @override
     def send_400_response(self, msg: str) -> None:
