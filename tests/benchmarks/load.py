@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import cast
@@ -94,9 +95,7 @@ async def _run(port: int, requests: list[bytes], clients: int) -> Measured:
     pending = []
     for i in range(clients):
         mine = islice(requests, i, None, clients)
-        _, client = await loop.create_connection(
-            lambda mine=mine: _Client(mine, statuses, latencies), "127.0.0.1", port
-        )
+        _, client = await loop.create_connection(partial(_Client, mine, statuses, latencies), "127.0.0.1", port)
         pending.append(client.done)
     async with asyncio.timeout(SECONDS_MAX):
         await asyncio.gather(*pending)

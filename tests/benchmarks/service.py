@@ -27,12 +27,12 @@ class RunningService:
     def key(self, role: str) -> str:
         """A new key."""
         command = [sys.executable, "-m", "api.command_line", "keys", "create", f"bench {role}", "--role", role]
-        made = subprocess.run([*command, "--data", str(self.data)], capture_output=True, text=True, check=True)  # noqa: S603
+        made = subprocess.run([*command, "--data", str(self.data)], capture_output=True, text=True, check=True)
         return made.stdout.strip()
 
     def get(self, path: str, key: str) -> dict[str, object]:
         """The JSON that a path answers with."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")  # noqa: S310 - our own server
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
         request.add_header("Authorization", f"Bearer {key}")
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own server
             found: dict[str, object] = json.loads(answer.read())
@@ -52,7 +52,7 @@ def wait_for(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
     give_up_at = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < give_up_at and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):  # noqa: S310 - our own server
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
@@ -66,7 +66,7 @@ def rapport(*options: str) -> Iterator[RunningService]:
     data = Path(tempfile.mkdtemp(prefix="rapport-bench-"))
     port = free_port()
     command = [sys.executable, "-m", "api.command_line", "serve", "--data", str(data), "--port", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, "/readyz", process)
         yield RunningService(port, data)
@@ -81,7 +81,7 @@ def asgi(application: str, *options: str, **environment: str) -> Iterator[int]:
     """One of the rivals under uvicorn, with the same loop and parser as Rapport."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--log-level", "error", *options]
-    process = subprocess.Popen(command, env={**os.environ, **environment})  # noqa: S603
+    process = subprocess.Popen(command, env={**os.environ, **environment})
     try:
         wait_for(port, "/openapi.json", process)
         yield port
