@@ -1,4 +1,4 @@
-"""What Rapport is measured against, each an ASGI application of its own: `uvicorn tests.benchmarks.rivals:do_nothing`."""
+"""What Rapport is measured against, each an ASGI application: `uvicorn tests.benchmarks.rivals:do_nothing`."""
 
 import hashlib
 import os
