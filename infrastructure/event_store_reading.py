@@ -86,7 +86,8 @@ def given_up_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> 
 
 
 @cache
-def _state_adapter(aggregate: Aggregate[Any]) -> TypeAdapter[Any]:
+def state_adapter(aggregate: Aggregate[Any]) -> TypeAdapter[Any]:
+    """Writes and reads the states of one kind of stream."""
     return TypeAdapter(aggregate.state)
 
 
@@ -143,11 +144,11 @@ class LogReader:
         for stream, name, version, state_version, body in rows:
             aggregate = AGGREGATES.get(name)
             if aggregate is not None and aggregate.state_version == state_version:
-                found[stream] = Stream(version, _state_adapter(aggregate).validate_json(body))
+                found[stream] = Stream(version, state_adapter(aggregate).validate_json(body))
         return found
 
     async def _keep_snapshot(self, aggregate: Aggregate[Any], stream_id: UUID, stream: Stream) -> None:
-        state = _state_adapter(aggregate).dump_json(stream.state)
+        state = state_adapter(aggregate).dump_json(stream.state)
         await self.fetch(
             "SELECT {schema}.keep_snapshot(%s, %s, %s, %s, %s)",
             (stream_id, aggregate.name, stream.version, aggregate.state_version, state),

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.codec import Codec
@@ -61,20 +62,36 @@ class InPostgres:
 
     @asynccontextmanager
     async def open(
-        self, *, limits: StoreLimits | None = None, appending: str | None = None, reading: str | None = None
+        self,
+        *,
+        limits: StoreLimits | None = None,
+        appending: str | None = None,
+        reading: str | None = None,
+        connections_max: int = 4,
+        connection_seconds_max: float = 5.0,
     ) -> AsyncIterator[PostgresEventLog]:
         """The log; `appending` and `reading` are other ways to the same database."""
         service = self.databases.service
-        async with AsyncConnectionPool(
-            reading or service, kwargs={"autocommit": True}, min_size=1, max_size=4, timeout=5
-        ) as pool:
-            typed: AsyncPool = pool
+        pool: AsyncPool = AsyncConnectionPool(
+            reading or service,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=connections_max,
+            timeout=connection_seconds_max,
+            open=False,
+        )
+        async with pool:
             codec = Codec(EVENT_TYPES, self.tenant.id)
-            log = PostgresEventLog(self.tenant, codec, appending or service, typed, limits=limits)
+            log = PostgresEventLog(self.tenant, codec, appending or service, pool, limits=limits)
             try:
                 yield log
             finally:
                 await log.close()
+
+    @property
+    def database(self) -> str:
+        """The name of the database."""
+        return str(conninfo_to_dict(self.databases.service)["dbname"])
 
     def destroy_subject(self, subject: UUID) -> None:
         self._destroy(f'SELECT "{self.tenant.schema}".destroy_subject(%s)', subject)

@@ -31,7 +31,7 @@ QUICKLY = StoreLimits(append_seconds_max=3, statement_seconds_max=0.5)
 @pytest.fixture
 def administrator(postgres: EmbeddedPostgres, log_in_postgres: InPostgres) -> str:
     """Connection string of the superuser to the database of `log_in_postgres`."""
-    return postgres.administrator(log_in_postgres.databases.service.split("dbname=")[1].split()[0])
+    return postgres.administrator(log_in_postgres.database)
 
 
 class Watch:
