@@ -190,7 +190,9 @@ class Service:
 
 def _is_worth_a_log_entry(operation: Operation | None, response: Response) -> bool:
     """An accepted command stands in the log of events with its sender and ids; health is asked all the time."""
-    return response.problem is not None or operation is None or operation.tag in {"customers", "events", "reports"}
+    if response.problem is not None or operation is None:
+        return True
+    return operation.method == "GET" and operation.tag in {"customers", "events", "reports"}
 
 
 def _log(request: Request | None, operation: Operation | None, response: Response, seconds: float) -> None:
