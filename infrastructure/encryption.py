@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkstemp
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -120,13 +121,12 @@ class KeyFile:
         self._sync_folder()
 
     def _write_beside(self, keys: Sequence[bytes]) -> Path:
-        temporary = self.path.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor, name = mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")  # for its owner's eyes only
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write("".join(base64.b64encode(key).decode("ascii") + "\n" for key in keys))
             file.flush()
             os.fsync(file.fileno())
-        return temporary
+        return Path(name)
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY)
