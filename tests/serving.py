@@ -114,7 +114,7 @@ def _listen(service: Serving) -> None:
             service.address = found[1]
         if found := re.search(r"Your key is (\S+)", line):
             service.first_key = found[1]
-        if "/history" in line:
+        if "/v1/reports/" in line:
             break
     ended.cancel()
     assert service.address, f"rapport serve ended with {service.process.wait()}: {''.join(service.said)}"

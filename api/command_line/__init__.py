@@ -11,19 +11,23 @@ rebuilding rebuild
 catalogue  events
 history    history
 checking   verify-settings and check
+tenants    the tenant that the settings name
+pages      pages of the documentation that are made of the program
 """
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from api.command_line.parser import make_parser
+from api.command_line.parser import PROCESSES, make_parser, make_process_parser
 from api.command_line.terminal import CommandFailed, fail
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. 0: done. 1: done, with something to look at. 2: not understood."""
-    given = make_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_process_parser() if words[:1] and words[0] in PROCESSES else make_parser()
+    given = parser.parse_args(words)
     module = import_module(f"api.command_line.{given.module}")
     try:
         status: int = module.run(given)

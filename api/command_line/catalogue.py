@@ -15,7 +15,9 @@ from infrastructure.event_types import EVENT_TYPES, EventType
 PAGE_HEAD = """\
 # Events
 
-*Made by `rapport events --markdown`.* Stored names and shapes are a public contract: they are added to and never
+<!-- Made by python -m api.command_line.pages from the registry of events; a test compares them. -->
+
+Stored names and shapes are a public contract: they are added to and never
 changed. Beside its data each event has the envelope: `position`, `stream_id`, `version`, `type`, `schema_version`,
 `occurred_at`, `recorded_at`, `actor`, `actor_kind`, `on_behalf_of`, `reason`, `source`, `source_recorded_at`,
 `command_id`, `correlation_id`, `causation_id` and `customer_id`. Fields marked *personal* are encrypted wherever they
@@ -31,8 +33,6 @@ def run(given: Namespace) -> int:
         raise CommandFailed(message, EXIT_NOT_UNDERSTOOD)
     if given.schema:
         output().print_json(json.dumps({each.name: schemas(each) for each in types}))
-    elif given.markdown:
-        output().file.write(markdown(types))
     elif len(types) == 1:
         _print_one(types[0])
     else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from api import VERSION
 from application.commands import Role
 
 EPILOG = """\
@@ -17,6 +18,8 @@ first steps:
 Every setting has a variable, RAPPORT_ and its name in capitals; an option overrides it. All of them: docs/reference.
 """
 
+
+PROCESSES = ("api-process", "projector-process")
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -31,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
         "proved.",
         epilog=EPILOG,
     )
+    parser.add_argument("--version", action="version", version=f"rapport {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _serve(commands)
     _import(commands)
@@ -41,9 +45,14 @@ def make_parser() -> argparse.ArgumentParser:
     _rebuild(commands)
     _verify_settings(commands)
     _check(commands)
-    # Started by serve; they would only puzzle a reader of the help.
-    for name in ("api-process", "projector-process"):
-        commands.add_parser(name).set_defaults(module="processes", process=name)
+    return parser
+
+
+def make_process_parser() -> argparse.ArgumentParser:
+    """The parser for the processes that serve starts; they would only puzzle a reader of the help."""
+    parser = argparse.ArgumentParser(prog="rapport")
+    parser.add_argument("process", choices=PROCESSES)
+    parser.set_defaults(module="processes")
     return parser
 
 
@@ -73,7 +82,6 @@ def _data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which Rapport")
     group.add_argument("--data", type=Path, metavar="DIR", help="its data folder (RAPPORT_DATA)")
     group.add_argument("--tenant", metavar="NAME", help="its tenant, default main (RAPPORT_TENANT)")
-    group.add_argument("--database-url", metavar="URL", help="a Postgres of your own (RAPPORT_DATABASE_URL)")
 
 
 def _client(parser: argparse.ArgumentParser) -> None:
@@ -194,7 +202,6 @@ def _events(commands: Commands) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="only this event, or those of one kind of stream")
     parser.add_argument("--schema", action="store_true", help="print the JSON Schemas of the plain and the stored form")
-    parser.add_argument("--markdown", action="store_true", help="print the catalogue as a page of the documentation")
 
 
 def _history(commands: Commands) -> None:

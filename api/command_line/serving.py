@@ -73,7 +73,7 @@ class _Greeting:
 
 
 def examples(address: str, key: str, currency: str) -> list[str]:
-    """Three commands to try: a customer, an invoice, the customer's history."""
+    """Three commands to try: a customer, an invoice, the revenue by month."""
     quote = '"' if key.startswith("$") else "'"
     key_header = f"-H {quote}Authorization: Bearer {key}{quote}"
     json_header = "\\\n  -H 'Content-Type: application/json'"
@@ -107,5 +107,5 @@ def examples(address: str, key: str, currency: str) -> list[str]:
     return [
         f"curl {customers} {key_header} {json_header} -H 'Idempotency-Key: try-1' -d '{json.dumps(customer)}'",
         f"curl {invoices} {key_header} {json_header} -H 'Idempotency-Key: try-2' -d '{json.dumps(invoice)}'",
-        f"curl {customers}/number:C-1001/history {key_header}",
+        f"curl '{address}/v1/reports/revenue_statistics?by=month&format=csv' {key_header}",
     ]

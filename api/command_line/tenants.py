@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 
-from api.command_line.terminal import refused
+from api.command_line.terminal import EXIT_REFUSED, EXIT_UNAVAILABLE, CommandFailed, refused
 from infrastructure.database import Databases
-from infrastructure.encryption import KeyFile
+from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile
 from infrastructure.server import open_database
 from infrastructure.settings import Settings
 from infrastructure.tenant import Tenant, found_tenant
@@ -38,5 +38,11 @@ def found(operator: Operator, settings: Settings) -> Tenant:
 @contextmanager
 def opened(settings: Settings, holder: str) -> Iterator[tuple[Databases, Operator, Tenant]]:
     """The database for a short command: that of the running service, or started for as long as the command runs."""
-    with refused(), open_database(settings, holder) as databases, psycopg.connect(databases.operator) as operator:
-        yield databases, operator, found(operator, settings)
+    try:
+        with refused(), open_database(settings, holder) as databases, psycopg.connect(databases.operator) as operator:
+            yield databases, operator, found(operator, settings)
+    except KeyEncryptionKeyMissing as missing:
+        raise CommandFailed(str(missing), EXIT_REFUSED) from None
+    except psycopg.OperationalError as error:
+        message = f"the database cannot be reached: {str(error).strip()}"
+        raise CommandFailed(message, EXIT_UNAVAILABLE) from None

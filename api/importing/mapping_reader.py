@@ -19,7 +19,7 @@ def read_mapping(path: Path, commands: Mapping[str, CommandFields]) -> ImportMap
         text = path.read_text("utf-8")
         table = tomllib.loads(text, parse_float=Decimal)
     except (OSError, UnicodeError) as error:
-        message = f"{path} cannot be read: {error}"
+        message = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise MappingError(message) from error
     except tomllib.TOMLDecodeError as error:
         message = f"{path} is not TOML: {error}"

@@ -164,7 +164,7 @@ class Table:
                 header = [name.strip() for name in first] if rules.header else [str(n + 1) for n in range(len(first))]
                 yield header, _numbered(reader, None if rules.header else first)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
-            message = f"{self.path} cannot be read: {error}"
+            message = f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}"
             raise FileError(message) from error
 
     @contextmanager

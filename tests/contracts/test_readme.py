@@ -1,0 +1,98 @@
+"""What README, tutorial and how-tos show is what the service answers: their sessions are run against a fresh one.
+
+A session is a `console` block with `$ commands` and what they print; `…` stands for whatever differs each time.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.serving import COMMAND, ROOT, Serving, environment, serving
+
+PAGES = ("README.md", "docs/tutorial.md", "docs/how-to/keys.md")
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+END = "-- the end of what a command prints --"
+
+
+def sessions(page: str) -> list[tuple[str, str]]:
+    """The commands of a page, each with what it is said to print."""
+    steps: list[tuple[str, str]] = []
+    for block in BLOCK.findall((ROOT / page).read_text("utf-8")):
+        if not block.startswith("$ "):
+            continue  # commands for a person, such as make run
+        command = output = ""
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                if command:
+                    steps.append((command, output))
+                command, output = line.removeprefix("$ "), ""
+            elif command.endswith("\\") and not output:
+                command = f"{command}\n{line}"
+            else:
+                output += f"{line}\n"
+        steps.append((command, output))
+    return steps
+
+
+class Shell:
+    """A shell that remembers variables and folders from one command to the next, as that of a reader does."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def run(self, command: str) -> str:
+        """What a command prints."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{command}\necho; echo '{END}'\n")
+        self._process.stdin.flush()
+        lines = iter(self._process.stdout.readline, f"{END}\n")
+        return "".join(lines).strip("\n")
+
+
+@contextmanager
+def shell(service: Serving, folder: Path) -> Iterator[Shell]:
+    """A shell in which `rapport` and the service's address and key are at hand."""
+    program = folder / "rapport"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    assert service.first_key is not None
+    variables = environment(
+        PATH=f"{folder}{os.pathsep}{os.environ['PATH']}",
+        RAPPORT_URL=service.address,
+        RAPPORT_KEY=service.first_key,
+        RAPPORT_DATA=str(service.data),
+    )
+    with subprocess.Popen(
+        ["bash", "--norc"],
+        env=variables,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield Shell(process)
+
+
+def as_pattern(output: str) -> re.Pattern[str]:
+    """What is said to be printed, with `…` for whatever differs."""
+    lines = [
+        ".*?".join(re.escape(part) for part in line.rstrip().split("…")) for line in output.strip("\n").split("\n")
+    ]
+    return re.compile(r"\s*\n".join(lines), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_sessions_of_a_page_go_as_it_says(page: str, tmp_path: Path) -> None:
+    steps = sessions(page)
+    assert steps
+    with serving() as service, shell(service, tmp_path) as reader:
+        for command, output in steps:
+            printed = reader.run(command)
+            assert as_pattern(output).fullmatch(printed), f"{page}: $ {command}\n{printed}\n-- instead of --\n{output}"
