@@ -1,0 +1,417 @@
+"""The customer card: what holds on a day, as known at a position; and how customers are found."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+from domain.customer import (
+    ContactPersonAdded,
+    ContactPersonChanged,
+    CreditLimitChanged,
+    CustomerBlocked,
+    CustomerClassified,
+    CustomerDeactivated,
+    CustomerKind,
+    CustomerNotFound,
+    CustomerReactivated,
+    CustomerRegistered,
+    CustomerUnblocked,
+    Department,
+    ExternalIdentifierAttached,
+    InteractionRecorded,
+    LegalNameChanged,
+    MasterDataConfirmed,
+    OwnerAssigned,
+    Relationship,
+)
+from domain.values import ContactId, ExternalIdentifier
+from infrastructure.database import Databases
+from infrastructure.event_types import EVENT_TYPES
+from projections.customer_card import (
+    QUERY_CHARACTERS_MAX,
+    CustomerCard,
+    CustomerCards,
+    CustomerSummary,
+    KeptEvent,
+    card,
+    customers,
+    search,
+    words,
+)
+from projections.read_model import forget_erased
+from tests.people import (
+    ACME,
+    ACME_IN_THE_ERP,
+    ACME_MOVED,
+    ACME_REGISTERED,
+    ADA,
+    ADA_REGISTERED,
+    APRIL,
+    GRACE,
+    GRACE_ADDED,
+    GRACE_CALLED,
+    GRACE_LEFT,
+    JANUARY,
+    JULY,
+    NET_30_AGREED,
+    OUR_OTHER_SELLER,
+    OUR_SELLER,
+    SMALL_BAKERY,
+    TEN_THOUSAND_EUROS,
+)
+from tests.projections.logs import FIRST_OF_JANUARY, Folded, LogOf, folding, hashed, shown
+from tests.projections.trade import Trade
+
+MARCH = date(2026, 3, 31)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def cards(databases: Databases) -> Iterator[Folded]:
+    with folding(databases, CustomerCards()) as folded:
+        yield folded
+
+
+@pytest.fixture
+def log() -> LogOf:
+    """Acme and Ada are known: positions 1 and 2."""
+    log = LogOf()
+    log.append(ACME, ACME_REGISTERED)
+    log.append(ADA, ADA_REGISTERED)
+    return log
+
+
+def shown_card(
+    cards: Folded, log: LogOf, customer: UUID = ACME, valid_at: date = JULY, *, at: int | None = None, **options: Any
+) -> CustomerCard:
+    position = log.head() if at is None else at
+    zone = options.pop("zone", UTC)
+    (found,) = cards.ask((position, lambda snapshot: card(snapshot, customer, valid_at, zone, **options)))
+    return found
+
+
+def document(cards: Folded, log: LogOf, customer: UUID = ACME, valid_at: date = JULY, **options: Any) -> dict[str, Any]:
+    return dict(shown_card(cards, log, customer, valid_at, **options).document(shown))
+
+
+def numbers(found: list[CustomerSummary]) -> list[str]:
+    return [each.customer_number for each in found]
+
+
+def found(cards: Folded, log: LogOf, query: str, *, at: int | None = None, **page: Any) -> list[str]:
+    position = log.head() if at is None else at
+    page = {"limit": 10, **page}
+    (summaries,) = cards.ask((position, lambda snapshot: search(snapshot, query, hashed, JULY, UTC, **page)))
+    return numbers(summaries)
+
+
+def test_every_event_of_a_customer_has_its_place() -> None:
+    assert CustomerCards.events == {each.name for each in EVENT_TYPES.types if each.aggregate == "customer"}
+
+
+def test_a_card_shows_all_that_is_known(cards: Folded, log: LogOf) -> None:
+    for event in (
+        ACME_MOVED,
+        GRACE_ADDED,
+        NET_30_AGREED,
+        CreditLimitChanged(limit=TEN_THOUSAND_EUROS),
+        OwnerAssigned(department=Department.SALES, staff_id=OUR_SELLER, valid_from=JANUARY),
+        CustomerClassified(classification=SMALL_BAKERY),
+        ExternalIdentifierAttached(identifier=ACME_IN_THE_ERP),
+        GRACE_CALLED,
+        MasterDataConfirmed(),
+    ):
+        log.append(ACME, event)
+    cards.fold(log)
+    acme = document(cards, log)
+    assert {name: acme[name] for name in ("customer_id", "customer_number", "kind", "name", "country")} == {
+        "customer_id": ACME,
+        "customer_number": "C-1001",
+        "kind": "organisation",
+        "name": "Acme Bakery GmbH",
+        "country": "DE",
+    }
+    assert (acme["definition"], acme["definition_version"], acme["position"]) == ("customer_card", 1, 11)
+    assert (acme["is_blocked"], acme["is_active"]) == (False, True)
+    assert acme["registration"]["vat_id"] == "DE123456789"
+    assert [(each["kind"], each["city"], each["valid_from"]) for each in acme["addresses"]] == [
+        ("billing", "Bremen", APRIL)
+    ]
+    assert [(each["name"], each["has_left"]) for each in acme["contacts"]] == [("Grace Hopper", False)]
+    assert acme["payment_terms"]["terms"]["due_days"] == 30
+    assert acme["credit_limit"]["limit"] == {"amount": "10000.00", "currency": "EUR"}
+    assert [(each["department"], each["staff_id"]) for each in acme["owners"]] == [("sales", str(OUR_SELLER))]
+    assert acme["classification"]["classification"]["industry"] == "10.71"
+    assert [each["identifier"]["source"] for each in acme["external_identifiers"]] == ["erp"]
+    assert acme["last_confirmed"]["position"] == 11
+    assert [each["summary"] for each in acme["interactions"]] == ["The flour clumps again."]
+
+
+def test_personal_values_are_kept_encrypted(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, GRACE_ADDED)
+    log.append(ACME, GRACE_CALLED)
+    cards.fold(log)
+    kept = b"".join(
+        bytes(row[0])
+        for table in ("facts", "interactions", "customers", "words", "tokens")
+        for row in cards.connection.execute(
+            cards.tables.sql("SELECT string_agg(t::text, ' ')::bytea FROM {table} t", table=cards.tables[table])
+        )
+    )
+    bodies = cards.connection.execute(cards.tables.sql("SELECT body FROM {facts}")).fetchall()
+    kept += b"".join(body for (body,) in bodies)
+    assert b"C-1001" in kept
+    assert b"bakery" in kept
+    for personal in (b"lovelace", b"hopper", b"acme.example", b"555-0100", b"flour clumps"):
+        assert personal not in kept.lower()
+
+
+def test_an_erased_person_is_shown_as_erased(cards: Folded, log: LogOf) -> None:
+    cards.fold(log)
+    ada = shown_card(cards, log, ADA).document(lambda event: shown(event, frozenset({ADA})))
+    assert (ada["name"], ada["customer_number"]) == ("[erased]", "C-1002")
+
+
+# Valid time and known time
+
+
+def test_what_holds_from_a_day_on_holds_until_the_next_statement(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, LegalNameChanged(valid_from=JULY, legal_name="Acme SE"))
+    log.append(ACME, LegalNameChanged(valid_from=APRIL, legal_name="Acme AG"))
+    cards.fold(log)
+    for day, name, valid_to in (
+        (MARCH, "Acme Bakery GmbH", None),
+        (APRIL, "Acme AG", JULY),
+        (JULY - timedelta(days=1), "Acme AG", JULY),
+        (JULY, "Acme SE", None),
+    ):
+        acme = document(cards, log, valid_at=day)
+        assert acme["name"] == name
+        assert (acme["legal_name"] or {}).get("valid_to") == valid_to
+
+
+def test_of_two_statements_for_a_day_the_later_one_counts(cards: Folded, log: LogOf) -> None:
+    first = log.append(ACME, OwnerAssigned(department=Department.SALES, staff_id=OUR_SELLER, valid_from=APRIL))
+    log.append(ACME, OwnerAssigned(department=Department.SALES, staff_id=OUR_OTHER_SELLER, valid_from=APRIL))
+    cards.fold(log)
+    assert [each["staff_id"] for each in document(cards, log)["owners"]] == [str(OUR_OTHER_SELLER)]
+    assert [each["staff_id"] for each in document(cards, log, at=first)["owners"]] == [str(OUR_SELLER)]
+
+
+def test_what_is_said_without_a_day_holds_from_when_it_occurred(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, CustomerBlocked(), occurred_at=datetime(2026, 4, 1, 22, 30, tzinfo=UTC))
+    log.append(ACME, CustomerDeactivated(), occurred_at=datetime(2026, 5, 1, tzinfo=UTC))
+    log.append(ACME, CustomerUnblocked(), occurred_at=datetime(2026, 6, 1, tzinfo=UTC))
+    log.append(ACME, CustomerReactivated(), occurred_at=datetime(2026, 6, 2, tzinfo=UTC))
+    cards.fold(log)
+
+    def standing(day: date, zone: Any = UTC) -> tuple[bool, bool]:
+        summary = shown_card(cards, log, valid_at=day, zone=zone).summary
+        return summary.is_blocked, summary.is_active
+
+    assert standing(MARCH) == (False, True)
+    assert standing(APRIL) == (True, True)
+    assert standing(APRIL, BERLIN) == (False, True), "in Berlin it is the 2nd already"
+    assert standing(date(2026, 5, 1)) == (True, False)
+    assert standing(date(2026, 6, 1)) == (False, False)
+    assert standing(JULY) == (False, True)
+
+
+def test_a_card_at_an_earlier_position_stays_what_it_was(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, GRACE_ADDED)
+    log.append(ACME, GRACE_CALLED)
+    before = document(cards.fold(log), log, at=4)
+    log.append(ACME, ContactPersonChanged(contact_id=GRACE, name="Grace Murray Hopper"))
+    log.append(ACME, GRACE_LEFT)
+    log.append(ACME, LegalNameChanged(valid_from=JANUARY, legal_name="Acme AG"))
+    log.append(ACME, GRACE_CALLED, occurred_at=FIRST_OF_JANUARY)
+    cards.fold(log)
+    assert document(cards, log, at=4) == before
+    now = document(cards, log)
+    assert [(each["name"], each["has_left"]) for each in now["contacts"]] == [("Grace Murray Hopper", True)]
+    assert now["name"] == "Acme AG"
+    assert len(now["interactions"]) == 2
+
+
+def test_the_latest_interactions_come_first_whenever_they_were_recorded(cards: Folded, log: LogOf) -> None:
+    for day in (5, 1, 9):
+        log.append(ACME, GRACE_CALLED, occurred_at=datetime(2026, 2, day, tzinfo=UTC))
+    cards.fold(log)
+    shown_days = [each.occurred_at.day for each in shown_card(cards, log, interactions=2).interactions]
+    assert shown_days == [9, 5]
+    assert [each.occurred_at.day for each in shown_card(cards, log, valid_at=date(2026, 2, 5)).interactions] == [5, 1]
+
+
+@pytest.mark.parametrize(("customer", "at"), [(GRACE, 2), (ADA, 1), (ACME, 0)])
+def test_who_is_not_known_yet_has_no_card(cards: Folded, log: LogOf, customer: UUID, at: int) -> None:
+    cards.fold(log)
+    with pytest.raises(CustomerNotFound):
+        shown_card(cards, log, customer, at=at)
+
+
+# Lists
+
+
+def test_customers_are_listed_by_their_numbers(cards: Folded, log: LogOf) -> None:
+    log.append(ADA, LegalNameChanged(valid_from=JANUARY, name="Ada King"))
+    cards.fold(log)
+
+    def listed(at: int, **page: Any) -> list[CustomerSummary]:
+        (summaries,) = cards.ask((at, lambda snapshot: customers(snapshot, JULY, UTC, **page)))
+        return summaries
+
+    assert numbers(listed(3, limit=10)) == ["C-1001", "C-1002"]
+    assert numbers(listed(3, limit=1)) == ["C-1001"]
+    assert numbers(listed(3, limit=1, after="C-1001")) == ["C-1002"]
+    assert numbers(listed(1, limit=10)) == ["C-1001"]
+    assert [each.document(shown)["name"] for each in listed(3, limit=10)] == ["Acme Bakery GmbH", "Ada King"]
+    assert [each.document(shown)["name"] for each in listed(2, limit=10)] == ["Acme Bakery GmbH", "Ada Lovelace"]
+
+
+# Finding
+
+
+def test_organisations_are_found_by_the_beginnings_of_their_words(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, LegalNameChanged(valid_from=JULY, legal_name="Straße & Söhne"))
+    cards.fold(log)
+    for query in ("acme", "ACM", "bak gm", "gmbh acme", "STRASSE", "söhne", "strasse acme"):
+        assert found(cards, log, query) == ["C-1001"], query
+    for query in ("cme", "acme flour", "bakeryx"):
+        assert found(cards, log, query) == [], query
+    assert found(cards, log, "strasse", at=2) == []
+
+
+def test_customers_are_found_by_the_beginning_of_their_number(cards: Folded, log: LogOf) -> None:
+    cards.fold(log)
+    assert found(cards, log, "C-100") == ["C-1001", "C-1002"]
+    assert found(cards, log, "C-1002") == ["C-1002"]
+    assert found(cards, log, "C-100", limit=1) == ["C-1001"]
+    assert found(cards, log, "C-100", after="C-1001") == ["C-1002"]
+    assert found(cards, log, "C-100", at=1) == ["C-1001"]
+
+
+def test_people_are_found_by_whole_values_only(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, GRACE_ADDED)
+    log.append(ACME, ExternalIdentifierAttached(identifier=ACME_IN_THE_ERP))
+    cards.fold(log)
+    for query, number in (
+        ("Ada", "C-1002"),
+        ("lovelace ada", "C-1002"),
+        ("GB 999 9999 73", "C-1002"),
+        ("de123456789", "C-1001"),
+        ("Hopper", "C-1001"),
+        ("GRACE@acme.example", "C-1001"),
+        ("+49 (421) 5550100", "C-1001"),
+        ("4711", "C-1001"),
+        ("ACME-01", "C-1001"),
+    ):
+        assert found(cards, log, query) == [number], query
+    for query in ("Lovelac", "grace@navy", "Ada Hopper", "47", "5550100", "", "  ", "+++"):
+        assert found(cards, log, query) == [], query
+
+
+def test_what_a_contact_person_has_no_more_finds_nobody(cards: Folded, log: LogOf) -> None:
+    added = log.append(ACME, GRACE_ADDED)
+    log.append(ACME, ContactPersonChanged(contact_id=GRACE, name="Grace Hopper", email="hopper@acme.example"))
+    last = log.append(ACME, ContactPersonChanged(contact_id=GRACE, name="Grace Hopper", email="rear@navy.example"))
+    for page_size in (1, 500):
+        with cards.afresh():
+            cards.fold(log, page_size)
+            assert found(cards, log, "grace@acme.example", at=added) == ["C-1001"]
+            assert found(cards, log, "grace@acme.example") == []
+            assert found(cards, log, "hopper@acme.example", at=last - 1) == ["C-1001"]
+            assert found(cards, log, "hopper@acme.example") == []
+            assert found(cards, log, "rear@navy.example") == ["C-1001"]
+            assert found(cards, log, "hopper") == ["C-1001"]
+
+
+def test_an_erased_person_is_not_found_from_that_moment_on(superuser: str, cards: Folded, log: LogOf) -> None:
+    added = log.append(ACME, GRACE_ADDED)
+    cards.fold(log)
+    before = cards.digest()
+    assert found(cards, log, "hopper") == ["C-1001"]
+    with psycopg.connect(superuser) as connection:
+        connection.execute("SELECT main.destroy_subject(%s)", [GRACE])
+    assert found(cards, log, "hopper") == []
+    assert found(cards, log, "hopper", at=added) == []
+    assert found(cards, log, "ada") == ["C-1002"]
+    erased = cards.digest()
+    assert erased != before
+    assert forget_erased(cards.connection, cards.model, cards.tables) == 4
+    assert forget_erased(cards.connection, cards.model, cards.tables) == 0
+    assert cards.digest() == erased, "rows of erased people do not count, so that a rebuild gives the same digest"
+
+
+def test_a_very_long_query_is_cut(cards: Folded, log: LogOf) -> None:
+    cards.fold(log)
+    assert found(cards, log, "acme " * QUERY_CHARACTERS_MAX) == ["C-1001"]
+    assert len(words(" ".join(map(str, range(100))))) == 16
+
+
+# Folding
+
+
+def everything() -> LogOf:
+    """A log with every kind of event, several customers and many changes."""
+    log = LogOf()
+    for number in range(6):
+        customer = UUID(int=number + 1)
+        identifier = ExternalIdentifier(source="shop\t", id=f"back\\slash-{number}")
+        log.append(
+            customer,
+            CustomerRegistered(
+                customer_number=f"C-{number}",
+                kind=CustomerKind.ORGANISATION,
+                relationship=Relationship.PROSPECT,
+                language="de",
+                currency="EUR",
+                country="DE",
+                legal_name=f"Tab\tand line\nNo {number}",
+                external_identifiers=(identifier,),
+            ),
+        )
+        contact = ContactId(UUID(int=100 + number))
+        log.append(customer, ContactPersonAdded(contact_id=contact, name="Ada Ada Lovelace", email="ada@example.com"))
+        log.append(customer, ExternalIdentifierAttached(identifier=identifier))
+        log.append(customer, ContactPersonChanged(contact_id=contact, name="Ada King", phone="12345"))
+        log.append(customer, InteractionRecorded(**_called(GRACE_CALLED)))
+    return log
+
+
+def _called(event: InteractionRecorded) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("interaction_id", "channel", "direction", "summary")}
+
+
+def test_it_makes_no_difference_how_the_log_is_cut_into_pages(cards: Folded) -> None:
+    log = everything()
+    digests = []
+    for page_size in (1, 7, 500):
+        with cards.afresh():
+            digests.append(cards.fold(log, page_size).digest())
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_texts_come_back_as_they_were(cards: Folded) -> None:
+    log = everything()
+    cards.fold(log)
+    first = document(cards, log, UUID(int=1))
+    assert first["name"] == "Tab\tand line\nNo 0"
+    assert first["external_identifiers"][0]["identifier"] == {"source": "shop\t", "id": "back\\slash-0"}
+    assert found(cards, log, "back\\slash-3") == ["C-3"]
+
+
+def test_an_event_that_has_no_place_stops_the_fold(cards: Folded, log: LogOf) -> None:
+    log.recorded[1] = replace(Trade().registered().events()[0], position=2, type="customer.registered")
+    with pytest.raises(TypeError, match="no place for ProductRegistered"):
+        cards.fold(log)
+
+
+def test_a_kept_event_is_all_that_is_needed_to_decode_it() -> None:
+    kept = KeptEvent(1, ACME, 1, "customer.blocked", 1, FIRST_OF_JANUARY, FIRST_OF_JANUARY, b"{}")
+    assert shown(kept) == {}
