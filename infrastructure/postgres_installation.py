@@ -230,6 +230,9 @@ def configuration(run: Path, logs: Path, memory_bytes: int) -> dict[str, str]:
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
+        # After a crash of one of its processes the server ends, and its supervisor starts it anew. Left to itself,
+        # Postgres 18 waits for ever when its recovery dies, too, as on a disk that fails.
+        "restart_after_crash": "off",
         # Nobody changes this file from within, past what is verified here.
         "allow_alter_system": "off",
         "shared_buffers": f"{shared_buffers // 1024}kB",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.embedded_postgres import EmbeddedPostgres, end_leftovers
 from infrastructure.postgres_installation import Account, account_for
 from tests.infrastructure.waiting import answers, eventually
 
@@ -24,6 +24,8 @@ def data() -> Iterator[Path]:
     """A data folder of this test: its path is short, and the server's account can reach it when we are root."""
     folder = Path(tempfile.mkdtemp(prefix="rapport-data-"))
     yield folder
+    # A server whose Rapport was killed takes a moment to end, and goes on writing until then.
+    end_leftovers(folder / "postgres", folder / "run")
     shutil.rmtree(folder)
 
 

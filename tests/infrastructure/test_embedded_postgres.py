@@ -163,6 +163,19 @@ def test_a_killed_server_is_launched_again_and_recovers(make_server: MakeServer)
     assert _kept(server) == ["flour"]
 
 
+def test_a_server_that_loses_one_of_its_processes_ends_and_is_launched_again(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
+    _keep(server, "flour")
+    with psycopg.connect(server.administrator()) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        eventually(lambda: server.exit_status() is not None)
+        connection.close()
+    server.launch()
+    server.wait_until_ready()
+    assert _kept(server) == ["flour"]
+
+
 def test_a_statement_that_outlives_the_killed_server_is_ended(make_server: MakeServer, data: Path) -> None:
     server = make_server()
     server.start()
