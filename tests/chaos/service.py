@@ -106,11 +106,15 @@ class ServiceUnderTest:
 
 @contextmanager
 def data_folder() -> Iterator[Path]:
-    """A data folder of one's own: its path is short, and the server's account can reach it when we are root."""
+    """A data folder of one's own: its path is short, and the server's account can reach it when we are root.
+
+    The folder around it is one's own, too.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rapport-chaos-"))
     folder.chmod(0o711)
+    (folder / "data").mkdir(mode=0o711)
     try:
-        yield folder
+        yield folder / "data"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -120,7 +124,7 @@ def serving(data: Path, *options: str, environment: Mapping[str, str] | None = N
     """`rapport serve` on this data folder, ready; it is ended with all that belongs to it."""
     # Deaths are the point here, so that long pauses after them would only pass the time.
     chosen = {"RAPPORT_RESTART_SECONDS_MAX": "1", "RAPPORT_DRAIN_SECONDS_MAX": "10"} | dict(environment or {})
-    output = data / "said"
+    output = data.with_name("said")  # apart from the data, where the disk may be full
     command = [sys.executable, "-m", "api.command_line", "serve", "--data", str(data), "--port", "0", *options]
     with output.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | chosen)
