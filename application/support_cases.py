@@ -3,6 +3,7 @@
 `occurred_at` says when it happened; that is what counts, not when it was sent.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
@@ -471,7 +472,16 @@ class WaitForCustomer(CaseCommand):
 def wait_for_customer(command: WaitForCustomer, work: UnitOfWork) -> None:
     """See `SupportCase.wait_for_customer`."""
     case = _target(work)
-    work.record(*case.wait_for_customer(work.metadata.occurred_at, _by(command, work)), customer_id=case.customer_id)
+    merged = dict(_merged_into(case, work))
+    begun = case.wait_for_customer(work.metadata.occurred_at, _by(command, work), merged)
+    work.record(*begun, customer_id=case.customer_id)
+
+
+def _merged_into(case: SupportCase, work: UnitOfWork) -> Iterator[tuple[CaseId, SupportCase]]:
+    """The cases that go on in this one, and those that go on in them."""
+    for case_id, merged in work.read_all(CASE, [str(each) for each in case.merged_from], pointer=""):
+        yield CaseId(case_id), merged
+        yield from _merged_into(merged, work)
 
 
 @immutable

@@ -34,6 +34,7 @@ from uuid import UUID
 
 from domain.case_events import (
     ActorClass,
+    AnotherCaseMerged,
     CalendarAssigned,
     CaseAssigned,
     CaseClassified,
@@ -233,6 +234,7 @@ class SupportCase:
     invitations: Mapping[str, SatisfactionScale] = field(default_factory=dict)
     answered_invitations: frozenset[str] = frozenset()
     merged_into: CaseId | None = None
+    merged_from: tuple[CaseId, ...] = ()
     follow_up_id: CaseId | None = None
     """The last one."""
     offshoots: int = 0
@@ -335,12 +337,14 @@ class SupportCase:
         """Say what the case is about and what caused it, also when it is over."""
         return () if classification == self.classification else (classification,)
 
-    def wait_for_customer(self, at: datetime, by: Performer) -> tuple[WaitForCustomerBegun, ...]:
-        """Wait until the customer does or says something."""
+    def wait_for_customer(
+        self, at: datetime, by: Performer, merged: Mapping[CaseId, "SupportCase"]
+    ) -> tuple[WaitForCustomerBegun, ...]:
+        """Wait until the customer does or says something; `merged` are the cases that go on in this one."""
         status = self._must_be_active(at)
         if status is CaseStatus.WAITING_ON_CUSTOMER:
             return ()
-        if not self.lenient and not self._is_answered(at):
+        if not self.lenient and not (self._has_replied(at) and self.is_answered(at, merged)):
             raise CustomerAwaitsReply
         return (WaitForCustomerBegun(at=at, by=by),)
 
@@ -556,11 +560,24 @@ class SupportCase:
         if not ended and not self.lenient:
             raise CaseWasNeverResolved
 
-    def _is_answered(self, at: datetime) -> bool:
-        """Whether a person was the last who wrote or spoke, of the customer and us."""
+    def _has_replied(self, at: datetime, since: datetime | None = None) -> bool:
+        """Whether a person replied in public up to an instant, and since another one."""
+        replies = (mark.at for mark in self.marks if mark.step is Step.PERSON_REPLIED)
+        return any(reply <= at and (since is None or reply >= since) for reply in replies)
+
+    def is_answered(self, at: datetime, merged: Mapping[CaseId, "SupportCase"]) -> bool:
+        """Whether no message of the customer is without a reply, of those too that came with merged cases."""
         talk = (Step.CUSTOMER_WROTE, Step.PERSON_REPLIED)
         last = next((mark.step for mark in reversed(self.marks) if mark.at <= at and mark.step in talk), None)
-        return last is Step.PERSON_REPLIED
+        if last is Step.CUSTOMER_WROTE:
+            return False
+        merges = (
+            (mark.at, merged[case_id])
+            for case_id in self.merged_from
+            for mark in merged[case_id].marks
+            if mark.step is Step.MERGE and mark.at <= at
+        )
+        return all(self._has_replied(at, since) or case.is_answered(since, merged) for since, case in merges)
 
     def _flagged(self, message: SomeMessage) -> SomeMessage:
         return replace(message, late_recorded=message.at < self.last_message_at)
@@ -622,6 +639,8 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
             return _marked(state, Mark(at=at, step=Step.MARK_AS_SPAM))
         case CaseMergedInto(at=at, into_id=into_id):
             return replace(_marked(state, Mark(at=at, step=Step.MERGE)), merged_into=into_id)
+        case AnotherCaseMerged(case_id=case_id):
+            return replace(state, merged_from=(*state.merged_from, case_id))
         case FollowUpCaseOpened(case_id=case_id):
             return replace(state, follow_up_id=case_id, offshoots=state.offshoots + 1)
         case CaseSplit():

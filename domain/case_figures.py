@@ -1,0 +1,275 @@
+"""The figures of a support case: its timeline measured in calendar time and in business time.
+
+What each figure means is said in `domain.case_timeline` and in sections 2 to 4 of the metrics reference. Durations are
+integer microseconds. Where there is no figure, there is a reason.
+
+Business time is counted by one of three rules. `integrate`, the default, counts each instant by the calendar assigned
+then, so that the times of the states add up to the whole. `pinned_at_start` counts all of an interval by the calendar
+assigned when it began; `last_schedule` by the one assigned just before it ended, as Zendesk does.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from domain.business_time import Assignment, Schedule, integrate, last_schedule, pinned_at_start
+from domain.case_status import ACTIVE, CaseStatus
+from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
+from domain.clock import microseconds
+from domain.service_calendar import CalendarId
+from domain.values import immutable
+
+WINDOW_DAYS: Final = 7
+"""After how many days, of 24 hours, it counts as certain that a customer does not come back."""
+
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class BusinessRule(StrEnum):
+    """Which calendar counts, where a case was assigned several."""
+
+    INTEGRATE = "integrate"
+    PINNED_AT_START = "pinned_at_start"
+    LAST_SCHEDULE = "last_schedule"
+
+
+@immutable
+class Time:
+    """How long something took. Business time is None (`no_calendar`) where no calendar was assigned for all of it."""
+
+    calendar: int
+    business: int | None
+
+    def __add__(self, other: "Time") -> "Time":
+        business = None if self.business is None or other.business is None else self.business + other.business
+        return Time(calendar=self.calendar + other.calendar, business=business)
+
+    def __sub__(self, other: "Time") -> "Time":
+        business = None if self.business is None or other.business is None else self.business - other.business
+        return Time(calendar=self.calendar - other.calendar, business=business)
+
+
+@immutable
+class Figure:
+    """A time, or the reason why there is none; `answered_live` stands beside a time of zero."""
+
+    time: Time | None
+    reason: Reason | None = None
+
+
+@immutable
+class Judgement:
+    """Yes or no, or the reason why that cannot be told."""
+
+    value: bool | None
+    reason: Reason | None = None
+
+
+@immutable
+class CaseFigures:
+    """What one case contributes to the figures, as of an instant."""
+
+    whole: Time
+    """From the opening until the case was last resolved, or ended otherwise, or until now."""
+    states: Mapping[CaseStatus, Time]
+    """For each state in which the case can be during the whole; together they are the whole."""
+    requester_wait: Time
+    """New, open and on hold."""
+    agent_work: Time
+    """New and open."""
+    agent_wait: Time
+    """Waiting on the customer."""
+    illegitimate_pause: Time
+    """Of that, while the customer waited for us."""
+    first_response: Figure
+    first_response_by_human: Figure
+    first_response_zendesk: Figure
+    next_responses: tuple[Figure, ...]
+    """In the order of the timeline's turns."""
+    next_responses_of_agents: tuple[Figure, ...]
+    """The same without the time for which the case was on hold."""
+    longest_next_response: Figure
+    """By calendar time."""
+    first_resolution: Figure
+    full_resolution: Figure
+    one_touch: Judgement
+    first_contact_resolution: Judgement
+
+
+class Measure:
+    """Measures intervals of one case."""
+
+    def __init__(
+        self,
+        timeline: CaseTimeline,
+        calendars: Mapping[CalendarId, Schedule],
+        rule: BusinessRule = BusinessRule.INTEGRATE,
+    ) -> None:
+        """`calendars` are the schedules of the calendars that the case was ever assigned, as they are known."""
+        self._rule = rule
+        self._assignments = [Assignment(since=since, calendar=calendars[one]) for since, one in timeline.calendars]
+        self._measured: dict[tuple[datetime, datetime], Time] = {}
+        self._schedule: Schedule | None = None
+        if len(self._assignments) == 1 and timeline.opening.calendar_id is not None:
+            # It counts from the beginning of time, so that no rule makes a difference.
+            self._schedule = self._assignments[0].calendar
+        elif self._assignments and rule is BusinessRule.INTEGRATE:
+            self._schedule = integrate(self._assignments)
+        self._has_gaps = self._schedule is None or not self._schedule.covers(_FIRST, _LAST)
+
+    def between(self, start: datetime, end: datetime) -> Time:
+        """How long it was from `start` until `end`."""
+        time = self._measured.get((start, end))
+        if time is None:
+            calendar = microseconds(end) - microseconds(start)
+            time = self._measured[start, end] = Time(calendar=calendar, business=self._business(start, end))
+        return time
+
+    def _business(self, start: datetime, end: datetime) -> int | None:
+        if start == end:
+            return 0
+        schedule = self._schedule or self._schedule_of(start, end)
+        if schedule is None or (self._has_gaps and not schedule.covers(start, end)):
+            return None
+        return schedule.working_time(start, end)
+
+    def _schedule_of(self, start: datetime, end: datetime) -> Schedule | None:
+        """The schedule that counts for this interval only."""
+        if not self._assignments:
+            return None
+        if self._rule is BusinessRule.PINNED_AT_START:
+            return pinned_at_start(self._assignments, start)
+        return last_schedule(self._assignments, end)
+
+    def total(self, spans: Iterable[Span], start: datetime, end: datetime) -> Time:
+        """How long these were together, within [start, end)."""
+        time = NO_TIME
+        for span in spans:
+            begins, ends = max(span.started_at, start), end if span.ended_at is None else min(span.ended_at, end)
+            if begins < ends:
+                time += self.between(begins, ends)
+        return time
+
+
+NO_TIME: Final = Time(calendar=0, business=0)
+
+
+def figures(timeline: CaseTimeline, measure: Measure, as_of: datetime, window_days: int = WINDOW_DAYS) -> CaseFigures:
+    """The figures of a case as of an instant that is not before its last entry; what is running ends there."""
+    opened_at, end = timeline.opened_at, timeline.ended_at or as_of
+    spans: dict[CaseStatus, list[Span]] = {status: [] for status in (*ACTIVE, CaseStatus.RESOLVED)}
+    for one in timeline.intervals:
+        if one.started_at < end:
+            spans.setdefault(one.status, []).append(Span(started_at=one.started_at, ended_at=one.ended_at))
+    states = {status: measure.total(some, opened_at, end) for status, some in spans.items()}
+    agent_work = states[CaseStatus.NEW] + states[CaseStatus.OPEN]
+    next_responses = tuple(_next_response(turn, measure) for turn in timeline.turns)
+    held = spans[CaseStatus.ON_HOLD]
+    return CaseFigures(
+        whole=measure.between(opened_at, end),
+        states=states,
+        requester_wait=agent_work + states[CaseStatus.ON_HOLD],
+        agent_work=agent_work,
+        agent_wait=states[CaseStatus.WAITING_ON_CUSTOMER],
+        illegitimate_pause=measure.total(timeline.illegitimate_pauses, opened_at, end),
+        first_response=_first_response(timeline.first_response, measure),
+        first_response_by_human=_first_response(timeline.first_response_by_human, measure),
+        first_response_zendesk=_first_response(timeline.first_response_zendesk, measure),
+        next_responses=next_responses,
+        next_responses_of_agents=tuple(_without_holds(turn, held, measure) for turn in timeline.turns),
+        longest_next_response=_longest(next_responses),
+        first_resolution=_first_resolution(timeline, measure),
+        full_resolution=_full_resolution(timeline, measure),
+        one_touch=_one_touch(timeline, as_of, timedelta(days=window_days)),
+        first_contact_resolution=_first_contact_resolution(timeline, as_of, timedelta(days=window_days)),
+    )
+
+
+def _first_response(response: FirstResponse, measure: Measure) -> Figure:
+    if response.started_at is None or response.reply is None:
+        return Figure(time=None, reason=response.reason)
+    return Figure(time=measure.between(response.started_at, response.reply.at), reason=response.reason)
+
+
+def _next_response(turn: Turn, measure: Measure) -> Figure:
+    if turn.ended_at is None or turn.outcome is not TurnOutcome.ANSWERED:
+        return Figure(time=None, reason=_UNANSWERED[turn.outcome])
+    live = Reason.ANSWERED_LIVE if turn.answered_live else None
+    return Figure(time=measure.between(turn.started_at, turn.ended_at), reason=live)
+
+
+def _without_holds(turn: Turn, held: Iterable[Span], measure: Measure) -> Figure:
+    figure = _next_response(turn, measure)
+    if figure.time is None or turn.ended_at is None:
+        return figure
+    holds = measure.total((*turn.earlier_holds, *held), turn.started_at, turn.ended_at)
+    return Figure(time=figure.time - holds, reason=figure.reason)
+
+
+def _longest(responses: Iterable[Figure]) -> Figure:
+    times = [response.time for response in responses if response.time is not None]
+    if not times:
+        return Figure(time=None, reason=Reason.NO_TURN)
+    return Figure(time=max(times, key=lambda time: time.calendar))
+
+
+def _first_resolution(timeline: CaseTimeline, measure: Measure) -> Figure:
+    if not timeline.resolutions:
+        return Figure(time=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
+    return Figure(time=measure.between(timeline.opened_at, timeline.resolutions[0].at))
+
+
+def _full_resolution(timeline: CaseTimeline, measure: Measure) -> Figure:
+    if timeline.status in {CaseStatus.RESOLVED, CaseStatus.CLOSED}:
+        return Figure(time=measure.between(timeline.opened_at, timeline.resolutions[-1].at))
+    running = Reason.REOPENED if timeline.resolutions else Reason.NOT_RESOLVED
+    return Figure(time=None, reason=_ENDED.get(timeline.status, running))
+
+
+def _one_touch(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Judgement:
+    """Whether the case was resolved with one public reply of a person, and not reopened within the window."""
+    if not timeline.resolutions:
+        return Judgement(value=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
+    over = timeline.resolutions[0].at + window
+    replies = sum(reply.at < over for reply in timeline.replies)
+    if replies > 1 or _was_reopened_before(over, timeline):
+        return Judgement(value=False)
+    if as_of < over:
+        return Judgement(value=None, reason=Reason.WINDOW_NOT_OVER)
+    return Judgement(value=replies == 1)
+
+
+def _first_contact_resolution(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Judgement:
+    """Whether the case was resolved after one message of the customer, and no further one came within the window."""
+    if not timeline.resolutions:
+        return Judgement(value=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
+    over = timeline.resolutions[0].at + window
+    messages = sum(message < over for message in timeline.customer_messages)
+    followed_up = any(at < over for at, _ in timeline.follow_ups)
+    if messages > 1 or followed_up or _was_reopened_before(over, timeline):
+        return Judgement(value=False)
+    if not messages:
+        return Judgement(value=None, reason=Reason.OUTBOUND)
+    return Judgement(value=True) if as_of >= over else Judgement(value=None, reason=Reason.WINDOW_NOT_OVER)
+
+
+def _was_reopened_before(instant: datetime, timeline: CaseTimeline) -> bool:
+    reopened_at = timeline.resolutions[0].reopened_at
+    return reopened_at is not None and reopened_at < instant
+
+
+_ENDED: Final = {
+    CaseStatus.MERGED: Reason.MERGED,
+    CaseStatus.WITHDRAWN: Reason.WITHDRAWN,
+    CaseStatus.SPAM: Reason.SPAM,
+}
+_UNANSWERED: Final = {
+    TurnOutcome.RUNNING: Reason.NO_REPLY_YET,
+    TurnOutcome.NO_REPLY_NEEDED: Reason.NO_REPLY_NEEDED,
+    TurnOutcome.MERGED: Reason.MERGED,
+    TurnOutcome.WITHDRAWN: Reason.WITHDRAWN,
+    TurnOutcome.SPAM: Reason.SPAM,
+}

@@ -1,0 +1,398 @@
+"""Reading the entries of support cases into timelines; what they mean is said in `domain.case_timeline`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from domain.case_conversation import Conversation, Left, Waiting
+from domain.case_events import (
+    ActorClass,
+    AnotherCaseMerged,
+    CalendarAssigned,
+    CaseAssigned,
+    CaseClassified,
+    CaseClosed,
+    CaseHandedOffToHuman,
+    CaseId,
+    CaseMarkedAsSpam,
+    CaseMergedInto,
+    CaseOpened,
+    CasePutOnHold,
+    CaseReopened,
+    CaseResolved,
+    CaseResumed,
+    CaseSplit,
+    CaseTransferred,
+    CaseWithdrawn,
+    CustomerIdentified,
+    CustomerMessageReceived,
+    FollowUpCaseOpened,
+    InternalNoteAdded,
+    Message,
+    NoReplyNeededMarked,
+    Performer,
+    PriorityChanged,
+    PublicReplySent,
+    SatisfactionAmended,
+    SatisfactionRecorded,
+    SatisfactionRequested,
+    SupportCaseEvent,
+    WaitForCustomerBegun,
+)
+from domain.case_status import ACTIVE, CaseStatus, Course, Step, opening_steps
+from domain.case_timeline import (
+    CaseEntry,
+    CaseTimeline,
+    Profile,
+    Reason,
+    Reply,
+    Resolution,
+    SatisfactionAnswer,
+    Span,
+    StatusInterval,
+    TurnOutcome,
+)
+from domain.service_calendar import CalendarId
+from domain.values import StaffId
+
+FROM_THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+"""Since when the calendar counts that a case was opened with."""
+
+_UNANSWERED: Final = {
+    CaseStatus.RESOLVED: Reason.RESOLVED_WITHOUT_REPLY,
+    CaseStatus.CLOSED: Reason.RESOLVED_WITHOUT_REPLY,
+    CaseStatus.MERGED: Reason.MERGED,
+    CaseStatus.WITHDRAWN: Reason.WITHDRAWN,
+    CaseStatus.SPAM: Reason.SPAM,
+}
+_STEPS: Final[Mapping[type, Step]] = {
+    WaitForCustomerBegun: Step.WAIT,
+    CasePutOnHold: Step.HOLD,
+    CaseResumed: Step.RESUME,
+    CaseReopened: Step.REOPEN,
+    CaseWithdrawn: Step.WITHDRAW,
+    CaseMarkedAsSpam: Step.MARK_AS_SPAM,
+}
+_LEFT_OPEN: Final = {
+    CaseStatus.RESOLVED: TurnOutcome.NO_REPLY_NEEDED,
+    CaseStatus.CLOSED: TurnOutcome.NO_REPLY_NEEDED,
+    CaseStatus.MERGED: TurnOutcome.MERGED,
+    CaseStatus.WITHDRAWN: TurnOutcome.WITHDRAWN,
+    CaseStatus.SPAM: TurnOutcome.SPAM,
+}
+
+
+def timelines(
+    family: Mapping[CaseId, Sequence[CaseEntry]], until: datetime | None = None
+) -> Mapping[CaseId, CaseTimeline]:
+    """The timelines of a case and of all that were merged into one another, up to an instant where one is given.
+
+    Cases that were not open by then are left out. A case that was never merged is a family of its own.
+    """
+    told = family
+    if until is not None:
+        told = {case: [one for one in entries if one.occurred_at <= until] for case, entries in family.items()}
+    readers: dict[CaseId, _Reader] = {}
+    for case_id in told:
+        _read(case_id, told, readers)
+    read = {case_id: reader.timeline() for case_id, reader in readers.items()}
+    if len(read) > 1:
+        return {case_id: _with_reply_elsewhere(timeline, read) for case_id, timeline in read.items()}
+    return read
+
+
+def _read(case_id: CaseId, told: Mapping[CaseId, Sequence[CaseEntry]], readers: dict[CaseId, "_Reader"]) -> None:
+    """Read a case, after those that were merged into it."""
+    entries = told.get(case_id, ())
+    if case_id in readers or not any(type(entry.event) is CaseOpened for entry in entries):
+        return
+    reader = readers[case_id] = _Reader(entries)
+    merged = [entry.event.case_id for entry in entries if type(entry.event) is AnotherCaseMerged]
+    for other in merged:
+        _read(other, told, readers)
+    reader.read({other: readers[other].left for other in merged if other in readers})
+
+
+def _with_reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]) -> CaseTimeline:
+    """With the first response that a merged case gets from the case that it goes on in."""
+    if timeline.first_response.reason is not Reason.MERGED:
+        return timeline
+    reply, reason = _reply_elsewhere(timeline, read)
+    return replace(
+        timeline,
+        first_response=replace(timeline.first_response, reply=reply, reason=reason),
+        first_response_by_human=replace(timeline.first_response_by_human, reply=reply, reason=reason),
+    )
+
+
+def _reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]) -> tuple[Reply | None, Reason | None]:
+    """The first public reply of a person since the merge, in the case that this one goes on in, or where that does."""
+    for _ in read:
+        into, since = timeline.merged_into, timeline.merged_at
+        if into is None or since is None or into not in read:
+            break
+        timeline = read[into]
+        reply = next((reply for reply in timeline.replies if reply.at >= since), None)
+        if reply is not None:
+            return reply, None
+        if timeline.status is not CaseStatus.MERGED:
+            return None, _UNANSWERED.get(timeline.status, Reason.NO_REPLY_YET)
+    return None, Reason.MERGED
+
+
+def _place(entry: CaseEntry) -> tuple[datetime, int]:
+    return entry.occurred_at, entry.position
+
+
+class _Reader:
+    """Reads the entries of one case, in the order of their valid time."""
+
+    def __init__(self, entries: Sequence[CaseEntry]) -> None:
+        self._entries = sorted(entries, key=_place)
+        self._needless = {one.event.message_id for one in entries if type(one.event) is NoReplyNeededMarked}
+        self._merged: Mapping[CaseId, Left] = {}
+        self._said = Conversation()
+        self._course = Course()
+        self._intervals: list[StatusInterval] = []
+        self._profiles: list[Profile] = []
+        self._calendars: list[tuple[datetime, CalendarId]] = []
+        self._resolutions: list[Resolution] = []
+        self._ended_at: datetime | None = None
+        self._ended_as = CaseStatus.NEW
+        self._closed: tuple[datetime | None, Performer | None] = (None, None)
+        self._merged_into: tuple[CaseId | None, datetime | None] = (None, None)
+        self._follow_ups: list[tuple[datetime, CaseId]] = []
+        self._split_off: list[CaseId] = []
+        self._invitations: list[tuple[datetime, SatisfactionRequested]] = []
+        self._answers: list[SatisfactionAnswer] = []
+        self.left = Left()
+
+    def read(self, merged: Mapping[CaseId, Left]) -> None:
+        """Read all entries, the opening first, whatever messages are from before it."""
+        self._merged = merged
+        first, *others = self._entries
+        if type(first.event) is not CaseOpened:
+            first = next(entry for entry in self._entries if type(entry.event) is CaseOpened)
+            others = [entry for entry in self._entries if entry is not first]
+        for entry in (first, *others):
+            self._tell(entry.event, entry.occurred_at, entry.position)
+
+    def timeline(self) -> CaseTimeline:
+        """All that was read."""
+        opening, opened_at, opened_by = self._opening
+        ended = None if self._ended_at is None else _UNANSWERED[self._ended_as]
+        total, human, zendesk = self._said.first_responses(opened_at, opened_by, ended)
+        turns, pauses = self._said.running()
+        return CaseTimeline(
+            opening=opening,
+            opened_at=opened_at,
+            opened_by=opened_by,
+            status=self._course.status,
+            ended_at=self._ended_at,
+            intervals=(*self._intervals, self._interval(self._course.status, None)),
+            profiles=tuple(self._profiles),
+            calendars=tuple(self._calendars),
+            first_response=total,
+            first_response_by_human=human,
+            first_response_zendesk=zendesk,
+            turns=turns,
+            resolutions=tuple(self._resolutions),
+            illegitimate_pauses=pauses,
+            customer_messages=tuple(self._said.customer_messages),
+            replies=tuple(self._said.replies),
+            closed_at=self._closed[0],
+            closed_by=self._closed[1],
+            merged_into=self._merged_into[0],
+            merged_at=self._merged_into[1],
+            follow_ups=tuple(self._follow_ups),
+            split_off=tuple(self._split_off),
+            invitations=tuple(self._invitations),
+            answers=tuple(self._answers),
+            late_recorded=_late_recorded(self._entries),
+        )
+
+    def _tell(  # noqa: C901, PLR0912 - one case for each kind of event that a figure is made of
+        self, event: SupportCaseEvent, at: datetime, position: int
+    ) -> None:
+        match event:
+            case CustomerMessageReceived():
+                self._customer_wrote(event, at, position)
+            case PublicReplySent(sender=ActorClass.AGENT_PUBLIC, staff_id=staff_id):
+                self._take(Step.PERSON_REPLIED, at, position)
+                self._said.person_replied(self._reply(at, position, staff_id))
+            case InternalNoteAdded(sender=ActorClass.AGENT_INTERNAL):
+                self._take(Step.PERSON_WORKED, at, position)
+            case CaseAssigned(by=by) | CaseTransferred(by=by):
+                if by is Performer.PERSON:
+                    self._take(Step.PERSON_WORKED, at, position)
+                self._describe(event, at)
+            case PriorityChanged() | CaseClassified() | CustomerIdentified():
+                self._describe(event, at)
+            case CaseResolved(by=by, resolution_code=code, reopen_until=until):
+                if self._take(Step.RESOLVE, at, position, until):
+                    self._resolutions.append(Resolution(at=at, position=position, by=by, resolution_code=code))
+            case CaseClosed(by=by):
+                self._close(by, at, position)
+            case CaseOpened():
+                self._open(event, at, position)
+            case WaitForCustomerBegun() | CasePutOnHold() | CaseWithdrawn() | CaseMarkedAsSpam():
+                self._take(_STEPS[type(event)], at, position)
+            case CaseResumed(message_id=None) | CaseReopened(message_id=None):
+                self._take(_STEPS[type(event)], at, position)
+            case CalendarAssigned(calendar_id=calendar_id):
+                self._calendars.append((at, calendar_id))
+            case CaseHandedOffToHuman():
+                self._said.hand_off(at, position)
+            case CaseMergedInto(into_id=into_id):
+                self._merge(into_id, at, position)
+            case AnotherCaseMerged(case_id=case_id):
+                self._take_over(self._merged.get(case_id, Left()), at)
+            case SatisfactionRecorded() | SatisfactionAmended():
+                self._answer(event, at, position)
+            case _:
+                self._note(event, at)
+
+    def _note(self, event: SupportCaseEvent, at: datetime) -> None:
+        """What moves nothing, and nobody waits for."""
+        match event:
+            case FollowUpCaseOpened(case_id=case_id):
+                self._follow_ups.append((at, case_id))
+            case CaseSplit(case_id=case_id):
+                self._split_off.append(case_id)
+            case SatisfactionRequested():
+                self._invitations.append((at, event))
+
+    def _describe(self, event: SupportCaseEvent, at: datetime) -> None:
+        """By what the case is counted from now on."""
+        profile = replace(self._profiles[-1], since=at)
+        match event:
+            case CaseAssigned(staff_id=staff_id):
+                profile = replace(profile, assignee_id=staff_id)
+            case CaseTransferred(team_id=team_id):
+                profile = replace(profile, team_id=team_id, assignee_id=None)
+            case PriorityChanged(priority=priority):
+                profile = replace(profile, priority=priority)
+            case CustomerIdentified(customer_id=customer_id):
+                profile = replace(profile, customer_id=customer_id)
+            case CaseClassified(category=category, product_id=product_id, root_cause=root_cause):
+                product_id = product_id or profile.product_id
+                profile = replace(profile, category=category, product_id=product_id, root_cause=root_cause)
+        self._profiles.append(profile)
+
+    def _open(self, opened: CaseOpened, at: datetime, position: int) -> None:
+        self._opening = (opened, at, position)
+        self._since, self._since_position = at, position
+        first = Profile(
+            since=at,
+            customer_id=opened.customer_id,
+            priority=opened.priority,
+            category=None,
+            product_id=opened.product_id,
+            root_cause=None,
+            team_id=opened.team_id,
+            assignee_id=None,
+        )
+        self._profiles.append(first)
+        if opened.calendar_id is not None:
+            self._calendars.append((FROM_THE_BEGINNING, opened.calendar_id))
+        written_at = opened.waiting_since or at
+        for step in opening_steps(opened):
+            self._take(step, at, position)
+            if step is Step.CUSTOMER_WROTE:
+                message = Waiting(message_id=opened.message_id, since=written_at, position=position)
+                needed = opened.message_id not in self._needless
+                self._said.customer_wrote(message, needs_reply=needed, goes_on=True)
+            elif step is Step.PERSON_REPLIED:
+                reply = self._reply(written_at, position, opened.staff_id)
+                self._said.person_replied(reply, is_live=opened.answered_live, is_opening=True)
+
+    def _customer_wrote(self, event: CustomerMessageReceived, at: datetime, position: int) -> None:
+        self._take(Step.CUSTOMER_WROTE, at, position)
+        self._said.customer_wrote(
+            Waiting(message_id=event.message_id, since=at, position=position),
+            needs_reply=event.message_id not in self._needless,
+            goes_on=self._course.status in ACTIVE,
+        )
+        if event.answered_live:
+            self._take(Step.PERSON_REPLIED, at, position)
+            self._said.person_replied(self._reply(at, position, event.staff_id), is_live=True)
+
+    def _reply(self, at: datetime, position: int, staff_id: StaffId | None) -> Reply:
+        return Reply(at=at, position=position, staff_id=staff_id, team_id=self._profiles[-1].team_id)
+
+    def _close(self, by: Performer, at: datetime, position: int) -> None:
+        was_active = self._course.status in ACTIVE
+        if self._take(Step.CLOSE, at, position):
+            self._closed = (at, by)
+            if was_active:
+                self._resolutions.append(Resolution(at=at, position=position, by=by, resolution_code=None))
+
+    def _merge(self, into_id: CaseId, at: datetime, position: int) -> None:
+        left = self._said.left(self._holds(at))
+        was_active = self._course.status in ACTIVE
+        if self._take(Step.MERGE, at, position):
+            self._merged_into = (into_id, at)
+            self.left = left if was_active else Left(awaits_reply=left.awaits_reply)
+
+    def _holds(self, at: datetime) -> tuple[Span, ...]:
+        intervals = (*self._intervals, self._interval(self._course.status, at))
+        held = (one for one in intervals if one.status is CaseStatus.ON_HOLD)
+        return tuple(Span(started_at=one.started_at, ended_at=one.ended_at) for one in held)
+
+    def _take_over(self, left: Left, at: datetime) -> None:
+        self._said.take_over(left, goes_on=self._course.status in ACTIVE)
+        if self._course.status is CaseStatus.WAITING_ON_CUSTOMER:
+            self._said.begin_pause(at)
+
+    def _answer(self, event: SatisfactionRecorded | SatisfactionAmended, at: datetime, position: int) -> None:
+        answer = SatisfactionAnswer(
+            at=at,
+            position=position,
+            invitation=event.invitation,
+            scale=event.scale,
+            score=event.score,
+            amends=isinstance(event, SatisfactionAmended),
+        )
+        self._answers.append(answer)
+
+    def _take(self, step: Step, at: datetime, position: int, reopen_until: datetime | None = None) -> bool:
+        """Take a step; whether it led to another state. What is from before the opening counts from the opening on."""
+        before = self._course.status
+        if not self._course.take(step, at, reopen_until):
+            return False
+        self._move(before, self._course.status, max(at, self._since), position)
+        return True
+
+    def _move(self, before: CaseStatus, after: CaseStatus, at: datetime, position: int) -> None:
+        if at > self._since:
+            self._intervals.append(self._interval(before, at))
+        self._since, self._since_position = at, position
+        if before is CaseStatus.WAITING_ON_CUSTOMER:
+            self._said.end_pause(at)
+        if after is CaseStatus.WAITING_ON_CUSTOMER:
+            self._said.begin_pause(at)
+        if after not in ACTIVE:
+            if before in ACTIVE:
+                self._ended_at, self._ended_as = at, after
+                self._said.end(at, position, _LEFT_OPEN[after])
+        elif before not in ACTIVE:
+            self._ended_at, self._closed = None, (None, None)
+            resolution = self._resolutions[-1]
+            self._resolutions[-1] = replace(resolution, reopened_at=at, reopened_by=position)
+            self._said.go_on(at, position, after_automation=resolution.by is Performer.AUTOMATION)
+
+    def _interval(self, status: CaseStatus, ended_at: datetime | None) -> StatusInterval:
+        return StatusInterval(status=status, started_at=self._since, ended_at=ended_at, position=self._since_position)
+
+
+def _late_recorded(entries: Sequence[CaseEntry]) -> int:
+    """How many messages were recorded after a later one; the entries are in the order of their valid time."""
+    late, lowest = 0, None
+    for entry in reversed(entries):
+        if isinstance(entry.event, Message | CaseOpened):
+            if lowest is not None and entry.position > lowest:
+                late += 1
+            else:
+                lowest = entry.position
+    return late
