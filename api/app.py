@@ -32,7 +32,7 @@ from api.reports import ReportRoutes
 from api.server import ServerLimits, make_server
 from api.service import Limits, Service
 from api.submissions import SubmissionMaker, form_of
-from application import customers, products, sales_documents  # noqa: F401 - importing them registers their commands
+from application import customers, products, sales_documents, support_cases  # noqa: F401 - registers their commands
 from application.commands import AGGREGATES, COMMANDS
 from application.keys import KeyRing, Usable
 from application.writer import Writer, WriterLimits

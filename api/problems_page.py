@@ -6,7 +6,7 @@ from pathlib import Path
 from api.commands import REFUSALS_OF_EVERY_COMMAND
 from api.problems import OWN_PROBLEMS, ProblemType, Retry, of_refusal
 from api.reports import PROBLEMS as PROBLEMS_OF_REPORTS
-from application import customers, products, sales_documents  # noqa: F401 - importing them registers their commands
+from application import customers, products, sales_documents, support_cases  # noqa: F401 - registers their commands
 from application.commands import COMMANDS
 from application.submissions import AnotherCommandWasRefused, StreamHasMoved
 from domain.errors import Refusal

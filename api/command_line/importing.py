@@ -28,7 +28,7 @@ from api.importing.rows import FileError
 from api.importing.run import Progress, parcels, read_first, run_import
 from api.importing.sections import MappingError
 from api.importing.summary import Account, RowList, Summary
-from application import customers, products, sales_documents  # noqa: F401 - importing them registers their commands
+from application import customers, products, sales_documents, support_cases  # noqa: F401 - registers their commands
 from application.commands import COMMANDS
 
 CHECKED_DOCUMENTS_MAX = 1_000
