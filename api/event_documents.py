@@ -76,31 +76,21 @@ class EventDocuments:
 
     def one(self, recorded: RecordedEvent) -> bytes:
         """One event."""
-        optional = (
-            recorded.on_behalf_of,
-            recorded.reason,
-            recorded.source,
-            None if recorded.source_recorded_at is None else instant(recorded.source_recorded_at),
-        )
-        on_behalf_of, reason, source, source_recorded_at = (
-            b"null" if value is None else to_json(value) for value in optional
-        )
+        stream, command = f'"{recorded.stream_id}"', f'"{recorded.command_id}"'
+        # Mostly these ids are the same object as one before, and need not be written out again.
+        correlation = command if recorded.correlation_id is recorded.command_id else _id(recorded.correlation_id)
+        customer = stream if recorded.customer_id is recorded.stream_id else _id(recorded.customer_id)
+        since = None if recorded.source_recorded_at is None else instant(recorded.source_recorded_at)
         head = (
-            f'{{"position":{recorded.position},"stream_id":"{recorded.stream_id}","version":{recorded.version},'
+            f'{{"position":{recorded.position},"stream_id":{stream},"version":{recorded.version},'
             f'"type":"{recorded.type}","schema_version":{recorded.schema_version},'
             f'"occurred_at":"{instant(recorded.occurred_at)}","recorded_at":"{instant(recorded.recorded_at)}",'
-            f'"actor":"{recorded.actor}","actor_kind":"{recorded.actor_kind}",'
-            f'"command_id":"{recorded.command_id}","correlation_id":{_id(recorded.correlation_id)},'
-            f'"causation_id":{_id(recorded.causation_id)},"customer_id":{_id(recorded.customer_id)},'
+            f'"actor":"{recorded.actor}","actor_kind":"{recorded.actor_kind}","command_id":{command},'
+            f'"correlation_id":{correlation},"causation_id":{_id(recorded.causation_id)},"customer_id":{customer},'
+            f'"on_behalf_of":{_text(recorded.on_behalf_of)},"reason":{_text(recorded.reason)},'
+            f'"source":{_text(recorded.source)},"source_recorded_at":{_text(since)},"data":'
         )
-        return b'%b"on_behalf_of":%b,"reason":%b,"source":%b,"source_recorded_at":%b,"data":%b}' % (
-            head.encode(),
-            on_behalf_of,
-            reason,
-            source,
-            source_recorded_at,
-            self._write[recorded.type](recorded.event),
-        )
+        return b"%b%b}" % (head.encode(), self._write[recorded.type](recorded.event))
 
     def many(self, recorded: Iterable[RecordedEvent]) -> bytes:
         """A list of events."""
@@ -120,6 +110,10 @@ class EventDocuments:
 
 def _id(value: UUID | None) -> str:
     return "null" if value is None else f'"{value}"'
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else to_json(value).decode()
 
 
 def _truth(value: object) -> bytes:

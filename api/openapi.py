@@ -57,8 +57,8 @@ _HEADERS: Mapping[str, Json] = {
         "example": "0190b7c2-7e1a-7000-8000-000000000001",
     },
     "If-Match": {
-        "description": "The version that the stream has to have, as the ETag of an earlier answer; `*` for any.",
-        "schema": {"type": "string", "pattern": r'^("[0-9]{1,9}"|\*)$'},
+        "description": "The version that the stream has to have, as in the ETag of an earlier answer; `*` means any.",
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
         "example": '"3"',
     },
     "Correlation-Id": {

@@ -1,12 +1,14 @@
 """Operations: what can be done over HTTP. Routes, roles and documentation all come from this one description."""
 
 import enum
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
 from api.problems import INVALID_PARAMETER, METHOD_NOT_ALLOWED, PATH_NOT_FOUND, FieldError, Problem, ProblemType
 from api.requests import Request
@@ -85,36 +87,60 @@ class Operation:
 
 
 class QueryReader:
-    """Reads the parameters of one operation into its dataclass."""
+    """Reads the parameters of one operation into its dataclass.
+
+    They are read as the fields of a body are: numbers and truth values as JSON writes them, everything else as text.
+    """
+
+    _compiled: ClassVar[dict[type[Any], tuple[Callable[..., Any], frozenset[str]]]] = {}
+    """What validates parameters, and which of them are literals, by dataclass; compiled once."""
 
     def __init__(self, query: type[Any]) -> None:
-        self._validate = TypeAdapter(query).validator.validate_strings
+        if query not in self._compiled:
+            adapter = TypeAdapter(query)
+            properties = adapter.json_schema().get("properties", {})
+            literals = frozenset(name for name, schema in properties.items() if _is_literal(schema))
+            self._compiled[query] = adapter.validator.validate_json, literals
+        self._validate, self._literal = self._compiled[query]
 
     def __call__(self, request: Request) -> Any:
         """The parameters. Raises a `Problem` that names those that are wrong, and repeats none of their values."""
         return self.read(request.query())
 
-    def read(self, parameters: Any) -> Any:
+    def read(self, parameters: Mapping[str, str]) -> Any:
         """The same for parameters that are at hand."""
+        fields = [
+            b"%b:%b" % (to_json(name), value.encode() if self._is_written_as_literal(name, value) else to_json(value))
+            for name, value in parameters.items()
+        ]
         try:
-            return self._validate(parameters, extra="forbid")
+            return self._validate(b"{%b}" % b",".join(fields), strict=True, extra="forbid")
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=False)
-            errors = [
-                FieldError(parameter=shown_name(each["loc"]), detail=_detail(each["type"], each["msg"]))
-                for each in found
-            ]
-            raise Problem(INVALID_PARAMETER, errors=errors) from None
+            raise Problem(INVALID_PARAMETER, errors=[_field_error(each) for each in found]) from None
+
+    def _is_written_as_literal(self, name: str, value: str) -> bool:
+        return name in self._literal and _LITERAL.fullmatch(value) is not None
+
+
+_LITERAL = re.compile(r"-?(0|[1-9][0-9]{0,18})|true|false")
+
+
+def _is_literal(schema: Mapping[str, Any]) -> bool:
+    kinds = {schema.get("type"), *(each.get("type") for each in schema.get("anyOf", ()))}
+    return not kinds.isdisjoint({"integer", "boolean"})
+
+
+def _field_error(error: ErrorDetails) -> FieldError:
+    is_unknown = error["type"] == "unexpected_keyword_argument"
+    detail = "unknown parameter" if is_unknown else error["msg"].removeprefix("Value error, ")
+    return FieldError(parameter=shown_name(error["loc"]), detail=detail)
 
 
 def shown_name(location: Sequence[int | str]) -> str:
     """The name of a parameter as far as it can be one: anything else may be personal."""
     name = str(location[0]) if location else ""
     return name if name.isascii() and name.isidentifier() and len(name) <= PARAMETER_NAME_LENGTH_MAX else "?"
-
-
-def _detail(kind: str, message: str) -> str:
-    return "unknown parameter" if kind == "unexpected_keyword_argument" else message
 
 
 PARAMETER_NAME_LENGTH_MAX = 40

@@ -191,7 +191,7 @@ class ReportRoutes:
                 summary=definition.title,
                 description=definition.meaning,
                 roles=READS_REPORTS,
-                handler=self._runner(definition, {each.name for each in parameters}),
+                handler=self._runner(definition, parameters),
                 query=HowToAnswer,
                 parameters=parameters,
                 answers={200: Body({"application/json": ReportDocument, "text/csv": None}, "The figures.")},
@@ -206,7 +206,7 @@ class ReportRoutes:
                 description="The same question, narrowed with `where` to one figure, answered with the positions of "
                 "the events that the figure is made of.",
                 roles=READS_REPORTS,
-                handler=self._explainer(definition, {each.name for each in parameters}),
+                handler=self._explainer(definition, parameters),
                 query=WithEvents,
                 parameters=parameters,
                 answers={200: Body({"application/json": EvidenceDocument}, "The events.")},
@@ -216,7 +216,7 @@ class ReportRoutes:
     async def _list(self, _request: Request) -> Response:
         return Response(self._catalogue)
 
-    def _runner(self, definition: ReportDefinition, known: set[str]) -> Handler:
+    def _runner(self, definition: ReportDefinition, known: Sequence[DeclaredParameter]) -> Handler:
         query = QueryReader(HowToAnswer)
 
         async def handle(request: Request) -> Response:
@@ -234,7 +234,7 @@ class ReportRoutes:
 
         return handle
 
-    def _explainer(self, definition: ReportDefinition, known: set[str]) -> Handler:
+    def _explainer(self, definition: ReportDefinition, known: Sequence[DeclaredParameter]) -> Handler:
         query = QueryReader(WithEvents)
 
         async def handle(request: Request) -> Response:
@@ -281,14 +281,17 @@ _OWN = frozenset({"known_at", "at_position", "min_position", "definition_version
 """What is said about every report in the same way, and is not a matter of its definition."""
 
 
-def _parted(request: Request, known: set[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _parted(request: Request, known: Sequence[DeclaredParameter]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Our own parameters, and those of the report. Raises a `Problem` for one that is neither."""
+    values = {each.name: each.values for each in known}
     own: dict[str, str] = {}
     others: dict[str, list[str]] = {}
     for name, value in request.query_pairs():
         if name in _OWN and name not in own:
             own[name] = value
-        elif name in known:
+        elif name in values:
+            if values[name] and value not in values[name]:
+                raise wrong_parameter(parameter=name, detail=f"it is one of {', '.join(values[name])}")
             others.setdefault(name, []).append(value)
         else:
             detail = "the parameter is given more than once" if name in own else "unknown parameter"

@@ -48,14 +48,13 @@ class Principal:
     role: Role
     actor: str = field(init=False)
     """The pseudonymous id in the events; also what an idempotency key belongs to."""
+    actor_kind: ActorKind = field(init=False)
+    """What events say about who acted."""
 
     def __post_init__(self) -> None:
+        # Each is asked for with every request, and told once.
         object.__setattr__(self, "actor", f"key:{self.key_id}")
-
-    @property
-    def actor_kind(self) -> ActorKind:
-        """What events say about who acted."""
-        return ACTOR_KINDS[self.role]
+        object.__setattr__(self, "actor_kind", ACTOR_KINDS[self.role])
 
 
 @dataclass(frozen=True, slots=True)

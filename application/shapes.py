@@ -9,10 +9,22 @@ something else.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from domain.values import ExternalIdentifier
 
@@ -46,6 +58,42 @@ PARTICIPANTS_MAX = 200
 DAYS_MAX = 3_650
 EFFORT_MINUTES_MAX = 60 * 24 * 31
 
+
+@dataclass(frozen=True)
+class _Written:
+    """How a day or an instant is written in JSON. Left to itself, "20260101" would be so many seconds after 1970."""
+
+    pattern: re.Pattern[str]
+    read: Callable[[str], date]
+    otherwise: str
+    """What is said to something else; never what was sent."""
+
+    def _read(self, text: object) -> date:
+        if not isinstance(text, str) or not self.pattern.fullmatch(text):
+            raise ValueError(self.otherwise)
+        try:
+            return self.read(text)
+        except ValueError:
+            raise ValueError(self.otherwise) from None
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = handler(source)
+        read = core_schema.no_info_plain_validator_function(self._read)
+        return core_schema.json_or_python_schema(core_schema.chain_schema([read, checked]), checked)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema["python_schema"])
+
+
+_DAY = _Written(
+    re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"), date.fromisoformat, "a day of the calendar is expected, as in 2026-04-01"
+)
+_INSTANT = _Written(
+    re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"),
+    datetime.fromisoformat,
+    "an instant is expected, as in 2026-04-01T09:30:00Z or 2026-04-01T11:30:00+02:00",
+)
+
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=_LINE)]
 """One line of text, without space at its ends: a name, a street, a title."""
 Code: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=CODE_LENGTH_MAX, pattern=_IDENTIFIER)]
@@ -76,12 +124,13 @@ VatId: TypeAlias = Annotated[
     str, StringConstraints(min_length=2, max_length=30, pattern=r"^[0-9A-Za-z][0-9A-Za-z .+*/-]*[0-9A-Za-z]$")
 ]
 """A value-added-tax or other tax number, as it is printed on an invoice."""
-Day: TypeAlias = Annotated[date, Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1))]
+Day: TypeAlias = Annotated[date, Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1)), _DAY]
 """A local calendar day. The bounds catch years with a missing or a doubled digit."""
 Instant: TypeAlias = Annotated[
     AwareDatetime,
     Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
     AfterValidator(lambda instant: instant.astimezone(UTC)),
+    _INSTANT,
 ]
 """An instant with its offset from UTC, kept in UTC."""
 Days: TypeAlias = Annotated[int, Field(ge=-DAYS_MAX, le=DAYS_MAX)]

@@ -40,9 +40,8 @@ async def test_a_registered_customer_is_answered_with_what_happened_and_where_it
 @asynchronous
 async def test_the_location_of_what_was_created_leads_there() -> None:
     async with running() as service:
-        for path, body in (("/v1/customers", ACME), ("/v1/products", FLOUR)):
-            response = await service.send(path, body)
-            assert (await service.shop.get(response.headers["location"])).status_code == 200
+        response = await service.send("/v1/products", FLOUR)
+        assert (await service.shop.get(response.headers["location"])).status_code == 200
 
 
 @asynchronous

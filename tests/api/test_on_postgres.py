@@ -136,6 +136,16 @@ async def test_the_card_shows_what_holds_on_a_day(databases: Databases, settings
 
 
 @asynchronous
+async def test_the_location_of_a_customer_is_its_card(databases: Databases, settings: Settings) -> None:
+    async with opened(databases, settings) as service:
+        headers = {"idempotency-key": "1"}
+        made = await service.clients[Role.SERVICE].post("/v1/customers", json=ACME, headers=headers)
+        await service.project()
+        card = await service.read(made.headers["location"])
+    assert card["customer_id"] == made.json()["id"]
+
+
+@asynchronous
 async def test_customers_are_listed_page_by_page_and_found(databases: Databases, settings: Settings) -> None:
     async with opened(databases, settings) as service:
         await tell_the_story(service)

@@ -1,6 +1,7 @@
 """Shapes of command fields: what they let through, what they refuse, and that schemas say the same."""
 
 import json
+from datetime import UTC, date, datetime
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -79,6 +80,20 @@ def test_no_text_holds_control_characters_or_marks_of_direction(shape: str, text
         ("Day", "0202-01-01"),
         ("Day", "2200-01-01"),
         ("Day", "2026-02-30"),
+        ("Day", "20260101"),
+        ("Day", "0"),
+        ("Day", "2026-W01-1"),
+        ("Day", "2026-01-01T00:00:00Z"),
+        ("Day", 1),
+        ("Instant", "20260101"),
+        ("Instant", "1767225600"),
+        ("Instant", 1),
+        ("Instant", "2026-01-01"),
+        ("Instant", "2026-01-01T09:30:00"),
+        ("Instant", "2026-01-01T24:00:00Z"),
+        ("Instant", "2026-01-01T09:30:00.1234567Z"),
+        ("Instant", "0001-01-01T00:00:00+14:00"),
+        ("Instant", "9999-12-31T23:59:59-14:00"),
         ("Days", shapes.DAYS_MAX + 1),
         ("EffortMinutes", -1),
     ],
@@ -86,6 +101,20 @@ def test_no_text_holds_control_characters_or_marks_of_direction(shape: str, text
 def test_what_has_no_such_shape_is_refused(shape: str, value: object) -> None:
     with pytest.raises(ValidationError):
         validate(shape, value)
+
+
+def test_days_and_instants_are_read_as_they_are_written() -> None:
+    assert validate("Day", "2026-04-01") == date(2026, 4, 1)
+    assert validate("Instant", "2026-04-01T11:30:00.5+02:00") == datetime(2026, 4, 1, 9, 30, 0, 500_000, tzinfo=UTC)
+    assert validate("Instant", "2026-04-01T09:30Z") == datetime(2026, 4, 1, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("shape", ["Day", "Instant"])
+def test_what_is_no_day_is_told_so_without_repeating_it(shape: str) -> None:
+    for sent in ("2026-02-30", "Ada Lovelace", "2026-02-30T00:00:00Z"):
+        with pytest.raises(ValidationError) as refused:
+            validate(shape, sent)
+        assert sent not in refused.value.errors()[0]["msg"]
 
 
 def test_both_parts_of_an_identifier_are_bounded() -> None:
