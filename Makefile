@@ -13,6 +13,8 @@ SERVE_OPTIONS ?=
 BENCH_OPTIONS ?=
 CHAOS_OPTIONS ?=
 PYTEST_OPTIONS ?=
+# Processes that run tests; each has a database server of its own.
+WORKERS ?= 2
 
 # Every branch of these is run by a test: what they get wrong cannot be put right afterwards.
 FULLY_COVERED := domain/*,infrastructure/event_store*.py,infrastructure/codec.py
@@ -40,7 +42,7 @@ lint: develop ## Check format, lint, types, layers and spelling
 	$(BIN)/codespell
 
 pytest: develop
-	$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_OPTIONS)
 	$(BIN)/coverage report --fail-under=85
 	$(BIN)/coverage report --include="$(FULLY_COVERED)" --fail-under=100
 
