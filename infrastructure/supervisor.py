@@ -2,7 +2,8 @@
 
 A child that dies is started again, after a pause that grows with every early death. Told to stop, the API finishes
 its requests first, then the projector its page, then the database shuts down. A supervisor that is killed takes all of
-them with it.
+them with it. On SIGHUP it starts the API processes anew, one after the other, while the others serve; if its terminal
+has gone, that signal means the end.
 """
 
 import logging
@@ -10,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from infrastructure.children import Child, Renewal
 from infrastructure.data_folder import DataFolder
 from infrastructure.database import Databases
 from infrastructure.embedded_postgres import EmbeddedPostgres, StartInterrupted
 from infrastructure.server import prepare_and_verify
 from infrastructure.settings import Settings, StartRefused
-from infrastructure.supervised import EXIT_REFUSED, LISTENER, READY, SUPERVISOR, AddressRefused, listening_socket
+from infrastructure.supervised import EXIT_REFUSED, AddressRefused, listening_socket
 
 API_COMMAND = (sys.executable, "-m", "api.command_line", "api-process")
 PROJECTOR_COMMAND = (sys.executable, "-m", "api.command_line", "projector-process")
@@ -33,7 +34,8 @@ STEADY_SECONDS = 60
 PAUSE_SECONDS_MIN = 0.1
 _REAP_SECONDS = 1
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_TERMINAL = "/dev/tty"
 
 _log = logging.getLogger(__name__)
 
@@ -97,61 +99,6 @@ class Kept:
                 self.start_at = None
 
 
-class Child:
-    """One process of ours, with one end of the bond that tells each about the other."""
-
-    def __init__(self, command: Sequence[str], environment: dict[str, str], listener: socket.socket | None) -> None:
-        self._command = command
-        self._environment = environment
-        self._listener = listener
-        self._process: subprocess.Popen[bytes] | None = None
-        self.bond: socket.socket | None = None
-        self.is_ready = False
-
-    def start(self) -> None:
-        """Start the process, outside our terminal: a Ctrl-C is for the supervisor, which stops all in order."""
-        self.let_go()
-        self.bond, theirs = socket.socketpair()
-        with theirs:
-            inherited = {SUPERVISOR: theirs.fileno()}
-            if self._listener is not None:
-                inherited[LISTENER] = self._listener.fileno()
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                self._command,
-                env=self._environment | {name: str(descriptor) for name, descriptor in inherited.items()},
-                pass_fds=tuple(inherited.values()),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    def exit_status(self) -> int | None:
-        """How it ended; None while it runs."""
-        return self._process.poll() if self._process is not None else None
-
-    def is_running(self) -> bool:
-        """Whether it has been started and not ended."""
-        return self._process is not None and self._process.poll() is None
-
-    def listen(self) -> None:
-        """Take what it says over the bond; it says only that it is ready."""
-        if self.bond is not None:
-            said = self.bond.recv(64)
-            self.is_ready = self.is_ready or READY in said
-            if not said:
-                self.let_go()
-
-    def send(self, order: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
-        if self._process is not None:
-            self._process.send_signal(order)
-
-    def let_go(self) -> None:
-        """End the bond; a child that still lives takes it for the end of the supervisor."""
-        if self.bond is not None:
-            self.bond.close()
-            self.bond = None
-
-
 class Supervisor:
     """All processes of one Rapport on this machine. `run` returns when it has been told to stop and all have."""
 
@@ -174,6 +121,8 @@ class Supervisor:
         self._api_command = api_command
         self._projector_command = projector_command
         self._stop_signals = 0
+        self._hangups = 0
+        self._had_terminal = _has_terminal()
 
     def run(self) -> int:
         """Serve until told to stop by a signal; the exit status. Raises `StartRefused`. For the main thread."""
@@ -227,13 +176,19 @@ class Supervisor:
         kept += [self._kept("projector process", child.start, child.exit_status, start_at=0) for child in projectors]
         if postgres is not None:
             kept.append(self._kept("database server", postgres.launch, postgres.exit_status))
+        renewal = Renewal("API process", apis)
         try:
             announced = False
             while not self._stop_signals:
                 for each in kept:
                     each.tend()
+                if self._hangups:
+                    self._hangups = 0
+                    renewal.begin()
+                renewal.step()
                 starts = [each.start_at - time.monotonic() for each in kept if each.start_at is not None]
-                _wait(wakeups, [*apis, *projectors], max(0, min(starts)) if starts else None)
+                children = [*apis, *projectors, *renewal.under_way]
+                _wait(wakeups, children, max(0, min(starts)) if starts else None)
                 if not announced and all(child.is_ready for child in (*apis, *projectors)):
                     announced = True
                     self._on_ready(address)
@@ -245,7 +200,7 @@ class Supervisor:
         finally:
             # No new requests; those that the API has accepted are finished, and their events projected.
             listener.close()
-            self._end(apis, wakeups)
+            self._end([*apis, *renewal.under_way], wakeups)
             self._end(projectors, wakeups)
 
     def _kept(
@@ -283,8 +238,9 @@ class Supervisor:
         theirs.settimeout(0)
         wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         # A signal that was ignored from the beginning (nohup) stays ignored.
-        noticed = [order for order in _STOP_SIGNALS if signal.getsignal(order) is not signal.SIG_IGN]
-        handlers = {order: signal.signal(order, self._notice_stop) for order in noticed}
+        noticing = dict.fromkeys(_STOP_SIGNALS, self._notice_stop) | {signal.SIGHUP: self._notice_hangup}
+        noticed = [order for order in noticing if signal.getsignal(order) is not signal.SIG_IGN]
+        handlers = {order: signal.signal(order, noticing[order]) for order in noticed}
         handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             yield ours
@@ -297,6 +253,21 @@ class Supervisor:
 
     def _notice_stop(self, _order: int, _frame: FrameType | None) -> None:
         self._stop_signals += 1
+
+    def _notice_hangup(self, _order: int, _frame: FrameType | None) -> None:
+        if self._had_terminal and not _has_terminal():
+            self._stop_signals += 1
+        else:
+            self._hangups += 1
+
+
+def _has_terminal() -> bool:
+    """Whether there is a terminal that a person sits at."""
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _wait(wakeups: socket.socket, children: Sequence[Child], seconds: float | None) -> None:

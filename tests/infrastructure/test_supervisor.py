@@ -1,5 +1,6 @@
 """`rapport serve`: what dies is started again, what is told to stop stops in order."""
 
+import fcntl
 import os
 import re
 import selectors
@@ -8,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -62,7 +65,7 @@ def greet(listener):
             connection.send(b"%d" % os.getpid())
 
 say("started", os.getpid())
-if "refuse" in manners:
+if "refuse" in manners or (settings.data / "refuse").exists():
     sys.exit(EXIT_REFUSED)
 if name == "API":
     threading.Thread(target=greet, args=[listening_socket(settings)], daemon=True).start()
@@ -78,10 +81,16 @@ say("stopped")
 class Serving:
     """A supervisor in a process of its own, with stand-ins for its children, and what all of them say."""
 
-    def __init__(self, settings: Settings, *manners: str) -> None:
+    def __init__(self, settings: Settings, *manners: str, terminal: int | None = None) -> None:
+        """`terminal` is one that the supervisor gets as its own."""
         command = [sys.executable, "-c", SERVE, STAND_IN, *manners]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=os.environ | settings.to_environment(), start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            env=os.environ | settings.to_environment(),
+            start_new_session=True,
+            pass_fds=() if terminal is None else (terminal,),
+            preexec_fn=None if terminal is None else partial(fcntl.ioctl, terminal, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call into the kernel
         )
         assert self.process.stdout is not None
         self._output = self.process.stdout
@@ -129,12 +138,12 @@ Serve = Callable[..., Serving]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(data: Path) -> Iterator[Serve]:  # noqa: ARG001 - supervisors end before their folder goes
     """Start supervisors that end with the test."""
     with ExitStack() as started:
 
-        def start(settings: Settings, *manners: str) -> Serving:
-            serving = Serving(settings, *manners)
+        def start(settings: Settings, *manners: str, terminal: int | None = None) -> Serving:
+            serving = Serving(settings, *manners, terminal=terminal)
             started.callback(serving.end)
             return serving
 
@@ -218,6 +227,63 @@ def test_several_api_processes_share_one_address(serve: Serve, beside: Settings)
         return served_by == processes
 
     eventually(both_have_served)
+
+
+def _served_by(port: int) -> int:
+    """The process that answers; 0 if that one was just ending."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        return int(connection.recv(100) or 0)
+
+
+def test_on_a_hangup_every_api_process_is_started_anew_while_the_others_serve(serve: Serve, beside: Settings) -> None:
+    serving = serve(beside.model_copy(update={"api_processes": 2}))
+    before = {int(serving.hear(r"API started (\d+)")[1]) for _ in range(2)}
+    port = int(serving.hear(r"ready at http://127\.0\.0\.1:(\d+)")[1])
+    serving.tell(signal.SIGHUP)
+    after, running = set(), [2]
+    while len(after) < 2 or running[-1] > 2:
+        said = serving.line()
+        started = re.match(r"API started (\d+)", said)
+        after |= {int(started[1])} if started else set()
+        running.append(running[-1] + (1 if started else -1))
+    assert min(running) == 2  # a new one comes before an old one goes
+    assert after.isdisjoint(before)
+    eventually(lambda: _served_by(port) in after)
+
+
+def test_an_old_api_process_goes_on_until_the_new_one_is_ready(serve: Serve, beside: Settings) -> None:
+    serving = serve(beside)
+    serving.hear("ready")
+    serving.tell(signal.SIGHUP)
+    serving.hear("API started")
+    assert serving.line() == "API stopped"
+    assert serving.process.poll() is None
+
+
+def test_when_a_new_api_process_does_not_come_up_the_old_ones_stay(serve: Serve, beside: Settings) -> None:
+    serving = serve(beside)
+    before = int(serving.hear(r"API started (\d+)")[1])
+    port = int(serving.hear(r"ready at http://127\.0\.0\.1:(\d+)")[1])
+    (beside.data / "refuse").touch()
+    serving.tell(signal.SIGHUP)
+    serving.hear("A new API process has ended with status 78 before it was ready; those that run stay.")
+    assert _served_by(port) == before
+    (beside.data / "refuse").unlink()
+    serving.tell(signal.SIGHUP)
+    assert int(serving.hear(r"API started (\d+)")[1]) != before
+    serving.hear("API stopped")
+
+
+def test_when_the_terminal_goes_everything_stops(serve: Serve, beside: Settings) -> None:
+    ours, theirs = os.openpty()
+    serving = serve(beside, terminal=theirs)
+    os.close(theirs)
+    serving.hear("ready")
+    serving.tell(signal.SIGHUP)
+    serving.hear("API stopped")  # the terminal is still there, so this was somebody who wants new processes
+    os.close(ours)
+    assert serving.everything()[-1] == "projector stopped"
+    assert serving.process.wait() == 0
 
 
 def test_a_killed_database_server_is_started_again(serve: Serve, embedded: Settings) -> None:
