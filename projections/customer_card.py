@@ -118,6 +118,11 @@ class CustomerSummary:
     """What holds, by part and key; in a list only what the list shows."""
 
     @property
+    def events(self) -> tuple[KeptEvent, ...]:
+        """All events that are shown."""
+        return tuple(fact.event for fact in self.facts.values())
+
+    @property
     def is_blocked(self) -> bool:
         """Whether the customer takes on nothing new."""
         fact = self.facts.get(("block", ""))
@@ -153,6 +158,11 @@ class CustomerCard:
     summary: CustomerSummary
     interactions: tuple[KeptEvent, ...]
     """The latest, the latest first."""
+
+    @property
+    def events(self) -> tuple[KeptEvent, ...]:
+        """All events that are shown."""
+        return self.summary.events + self.interactions
 
     def document(self, show: Show) -> Mapping[str, object]:
         """The card as JSON values."""

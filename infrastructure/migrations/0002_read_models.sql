@@ -1,6 +1,8 @@
 -- What the projector keeps about the read models: how far each has come, and which one answers. Their own tables are
 -- made by the projector itself, in the same schema, named <model>_v<version>_<table>.
 
+CREATE INDEX subject_keys_erased ON {schema}.subject_keys (subject_id) WHERE wrapped IS NULL;
+
 -- Queries hide a person whose key is gone at once, also while a read model still has rows that lead to that person.
 CREATE VIEW {schema}.erased_subjects AS SELECT subject_id FROM {schema}.subject_keys WHERE wrapped IS NULL;
 GRANT SELECT ON {schema}.erased_subjects TO rapport_projector, rapport_reader, rapport_service, rapport_privacy;

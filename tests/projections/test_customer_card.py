@@ -65,7 +65,7 @@ from tests.people import (
     SMALL_BAKERY,
     TEN_THOUSAND_EUROS,
 )
-from tests.projections.logs import FIRST_OF_JANUARY, Folded, LogOf, folding, hashed, shown
+from tests.projections.logs import FIRST_OF_JANUARY, Folded, LogOf, ask, folding, hashed, project, shown
 from tests.projections.trade import Trade
 
 MARCH = date(2026, 3, 31)
@@ -151,6 +151,28 @@ def test_a_card_shows_all_that_is_known(cards: Folded, log: LogOf) -> None:
     assert [each["identifier"]["source"] for each in acme["external_identifiers"]] == ["erp"]
     assert acme["last_confirmed"]["position"] == 11
     assert [each["summary"] for each in acme["interactions"]] == ["The flour clumps again."]
+
+
+def test_a_card_names_the_events_that_have_to_be_decoded_for_it(cards: Folded, log: LogOf) -> None:
+    log.append(ACME, GRACE_ADDED)
+    log.append(ACME, GRACE_CALLED)
+    found = shown_card(cards.fold(log), log)
+    assert sorted(each.position for each in found.events) == [1, 3, 4]
+    needed = {each.position: shown(each) for each in found.events}
+    assert found.document(lambda event: needed[event.position]) == found.document(shown)
+
+
+def test_the_readers_role_may_ask_for_cards_and_find_customers(databases: Databases, log: LogOf) -> None:
+    project(databases, log)
+    acme = ask(databases, lambda models: models.read("customer_card", lambda asked: card(asked, ACME, JULY, UTC)))
+    assert acme.summary.customer_number == "C-1001"
+    ada = ask(
+        databases,
+        lambda models: models.read(
+            "customer_card", lambda asked: search(asked, "lovelace", hashed, JULY, UTC, limit=10)
+        ),
+    )
+    assert numbers(ada) == ["C-1002"]
 
 
 def test_personal_values_are_kept_encrypted(cards: Folded, log: LogOf) -> None:
