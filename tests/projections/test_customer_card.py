@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from domain.customer import (
     ContactPersonAdded,
@@ -45,6 +47,7 @@ from projections.customer_card import (
     words,
 )
 from projections.read_model import forget_erased
+from projections.reports import canonical_json
 from tests.people import (
     ACME,
     ACME_IN_THE_ERP,
@@ -268,6 +271,45 @@ def test_the_latest_interactions_come_first_whenever_they_were_recorded(cards: F
     shown_days = [each.occurred_at.day for each in shown_card(cards, log, interactions=2).interactions]
     assert shown_days == [9, 5]
     assert [each.occurred_at.day for each in shown_card(cards, log, valid_at=date(2026, 2, 5)).interactions] == [5, 1]
+
+
+DAYS = st.sampled_from([JANUARY, APRIL, JULY])
+SAYINGS = st.one_of(
+    st.builds(LegalNameChanged, valid_from=DAYS, legal_name=st.sampled_from(["Acme AG", "Acme SE"])),
+    st.builds(OwnerAssigned, department=st.sampled_from(Department), staff_id=st.just(OUR_SELLER), valid_from=DAYS),
+    st.builds(ContactPersonChanged, contact_id=st.just(GRACE), name=st.sampled_from(["Grace", "Grace Hopper"])),
+    st.sampled_from([CustomerBlocked(), CustomerUnblocked(), CustomerDeactivated(), CustomerReactivated(), GRACE_LEFT]),
+    st.sampled_from([GRACE_CALLED, GRACE_ADDED, ACME_MOVED, NET_30_AGREED, MasterDataConfirmed()]),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    said=st.lists(st.tuples(SAYINGS, st.integers(0, 200)), min_size=2, max_size=25),
+    cut=st.integers(1, 20),
+    at=st.integers(1, 20),
+    day=st.sampled_from([MARCH, APRIL, JULY]),
+)
+def test_what_is_said_late_changes_no_earlier_card(
+    cards: Folded, said: list[tuple[Any, int]], cut: int, at: int, day: date
+) -> None:
+    log = LogOf()
+    log.append(ACME, ACME_REGISTERED)
+    for event, days in said:
+        log.append(ACME, event, occurred_at=FIRST_OF_JANUARY + timedelta(days=days))
+    everything, log.recorded = log.recorded, log.recorded[: cut + 1]
+    at = min(at, log.head())
+
+    def answers() -> tuple[bytes, list[str], list[str]]:
+        shown_then = canonical_json(document(cards, log, valid_at=day, at=at))
+        return shown_then, found(cards, log, "acme se", at=at), found(cards, log, "hopper", at=at)
+
+    with cards.afresh():
+        cards.fold(log)
+        before = answers()
+        log.recorded = everything
+        cards.fold(log)
+        assert answers() == before
 
 
 @pytest.mark.parametrize(("customer", "at"), [(GRACE, 2), (ADA, 1), (ACME, 0)])
