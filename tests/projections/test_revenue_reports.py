@@ -182,7 +182,7 @@ def test_a_share_is_of_the_revenue_of_all_rows(revenue: Folded, trade: Trade) ->
         ("2026-03", "0.150000"),
     ]
     nothing = ask(revenue, trade, first="2027-01-01", to="2028-01-01")
-    assert nothing.rows[0]["reasons"]["share"] == "no_revenue"  # type: ignore[index]
+    assert nothing.rows[0]["reasons"]["share"] == "no_revenue"  # type: ignore[index] # a row holds anything
 
 
 # To date
