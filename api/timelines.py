@@ -287,6 +287,7 @@ _TIMES: Final[Mapping[str, Callable[[CaseFigures], Figure | Time | Sequence[Figu
     "waiting_on_customer": lambda of: of.states[CaseStatus.WAITING_ON_CUSTOMER],
     "on_hold": lambda of: of.states[CaseStatus.ON_HOLD],
     "resolved": lambda of: of.states[CaseStatus.RESOLVED],
+    "closed": lambda of: of.states[CaseStatus.CLOSED],
     "requester_wait": lambda of: of.requester_wait,
     "agent_work": lambda of: of.agent_work,
     "agent_wait": lambda of: of.agent_wait,

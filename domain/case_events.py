@@ -151,7 +151,7 @@ class CustomerIdentified:
 
 @immutable
 class Message(Happened):
-    """What every message says; `late_recorded` that a later one was recorded before."""
+    """What every message says; `late_recorded` that something later was recorded before."""
 
     message_id: MessageId
     sender: ActorClass

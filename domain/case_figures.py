@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from domain.business_time import Assignment, Schedule, integrate, last_schedule, pinned_at_start
+from domain.case_events import Performer
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
 from domain.clock import microseconds
@@ -24,6 +25,7 @@ WINDOW_DAYS: Final = 7
 """After how many days, of 24 hours, it counts as certain that a customer does not come back."""
 
 
+_WITHIN_THE_WHOLE: Final = (*ACTIVE, CaseStatus.RESOLVED, CaseStatus.CLOSED)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -75,7 +77,10 @@ class CaseFigures:
     whole: Time
     """From the opening until the case was last resolved, or ended otherwise, or until now."""
     states: Mapping[CaseStatus, Time]
-    """For each state in which the case can be during the whole; together they are the whole."""
+    """For each state in which the case can be during the whole; together they are the whole.
+
+    Only a source system goes on from closed, so that it counts in the whole.
+    """
     requester_wait: Time
     """New, open and on hold."""
     agent_work: Time
@@ -160,10 +165,10 @@ NO_TIME: Final = Time(calendar=0, business=0)
 def figures(timeline: CaseTimeline, measure: Measure, as_of: datetime, window_days: int = WINDOW_DAYS) -> CaseFigures:
     """The figures of a case as of an instant that is not before its last entry; what is running ends there."""
     opened_at, end = timeline.opened_at, timeline.ended_at or as_of
-    spans: dict[CaseStatus, list[Span]] = {status: [] for status in (*ACTIVE, CaseStatus.RESOLVED)}
+    spans: dict[CaseStatus, list[Span]] = {status: [] for status in _WITHIN_THE_WHOLE}
     for one in timeline.intervals:
         if one.started_at < end:
-            spans.setdefault(one.status, []).append(Span(started_at=one.started_at, ended_at=one.ended_at))
+            spans[one.status].append(Span(started_at=one.started_at, ended_at=one.ended_at))
     states = {status: measure.total(some, opened_at, end) for status, some in spans.items()}
     agent_work = states[CaseStatus.NEW] + states[CaseStatus.OPEN]
     next_responses = tuple(_next_response(turn, measure) for turn in timeline.turns)
@@ -243,13 +248,18 @@ def _one_touch(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Ju
 
 
 def _first_contact_resolution(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Judgement:
-    """Whether the case was resolved after one message of the customer, and no further one came within the window."""
+    """Whether the case was resolved after one message of the customer, and no further one came within the window.
+
+    What a program closed without a resolution was not resolved in the first contact.
+    """
     if not timeline.resolutions:
         return Judgement(value=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
-    over = timeline.resolutions[0].at + window
+    first = timeline.resolutions[0]
+    over = first.at + window
     messages = sum(message < over for message in timeline.customer_messages)
     followed_up = any(at < over for at, _ in timeline.follow_ups)
-    if messages > 1 or followed_up or _was_reopened_before(over, timeline):
+    given_up = first.resolution_code is None and first.by is Performer.AUTOMATION
+    if messages > 1 or followed_up or given_up or _was_reopened_before(over, timeline):
         return Judgement(value=False)
     if not messages:
         return Judgement(value=None, reason=Reason.OUTBOUND)

@@ -28,6 +28,7 @@ from domain.case_events import (
     CustomerIdentified,
     CustomerMessageReceived,
     FollowUpCaseOpened,
+    Happened,
     InternalNoteAdded,
     Message,
     NoReplyNeededMarked,
@@ -387,12 +388,12 @@ class _Reader:
 
 
 def _late_recorded(entries: Sequence[CaseEntry]) -> int:
-    """How many messages were recorded after a later one; the entries are in the order of their valid time."""
+    """How many messages were recorded after something later; the entries are in the order of their valid time."""
     late, lowest = 0, None
     for entry in reversed(entries):
-        if isinstance(entry.event, Message | CaseOpened):
-            if lowest is not None and entry.position > lowest:
-                late += 1
-            else:
+        if isinstance(entry.event, Happened):
+            if lowest is None or entry.position < lowest:
                 lowest = entry.position
+            elif isinstance(entry.event, Message):
+                late += 1
     return late

@@ -229,7 +229,7 @@ class CaseTimeline:
     invitations: tuple[tuple[datetime, SatisfactionRequested], ...]
     answers: tuple[SatisfactionAnswer, ...]
     late_recorded: int
-    """How many messages were recorded after a later one."""
+    """How many messages were recorded after something that happened later."""
 
     @property
     def reopen_count(self) -> int:

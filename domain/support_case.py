@@ -5,7 +5,8 @@ Rules
 * No two cases have the same case number, nor the same identifier of one source; the source `number` is ours.
 * A case that the customer opened is inbound.
 * A case has one customer. Who that is may be said later; another one only where it was wrong.
-* Messages are kept by the time at which they were sent. One that is recorded after a later one is flagged, not refused.
+* Messages are kept by the time at which they were sent. One that is recorded after something that happened later is
+  flagged, not refused.
 * Nothing but messages is from before the opening of a case.
 * A case waits for the customer only after a person has answered the customer's last message in public.
 * A message of the customer ends waiting, and reopens a resolved case within the window left for that.
@@ -218,7 +219,7 @@ class SupportCase:
     channel: Channel
     priority: Priority
     opened_at: Instant
-    last_message_at: Instant
+    last_at: Instant
     marks: tuple[Mark, ...]
     """In the order of their valid time, of equal ones the one first that was recorded first."""
     customer_id: CustomerId | None = None
@@ -287,7 +288,7 @@ class SupportCase:
         A message from before something else that is recorded does so in its own time only.
         """
         at, cause = message.at, message.message_id
-        received = replace(message, late_recorded=at < self.last_message_at)
+        received = replace(message, late_recorded=at < self.last_at)
         course = self._course(at)
         if any(mark.at > at for mark in self.marks):
             return (received,)
@@ -580,7 +581,7 @@ class SupportCase:
         return all(self._has_replied(at, since) or case.is_answered(since, merged) for since, case in merges)
 
     def _flagged(self, message: SomeMessage) -> SomeMessage:
-        return replace(message, late_recorded=message.at < self.last_message_at)
+        return replace(message, late_recorded=message.at < self.last_at)
 
 
 def _time(mark: Mark) -> datetime:
@@ -610,13 +611,11 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
         case CustomerMessageReceived(at=at, message_id=message_id, answered_live=live):
             wrote = Mark(at=at, step=Step.CUSTOMER_WROTE, message_id=message_id, answered_live=live)
             replied = (Mark(at=at, step=Step.PERSON_REPLIED),) if live else ()
-            return _talked(_marked(state, wrote, *replied), event)
+            return _marked(state, wrote, *replied)
         case PublicReplySent(at=at, sender=ActorClass.AGENT_PUBLIC):
-            return _talked(_marked(state, Mark(at=at, step=Step.PERSON_REPLIED)), event)
+            return _marked(state, Mark(at=at, step=Step.PERSON_REPLIED))
         case InternalNoteAdded(at=at, sender=ActorClass.AGENT_INTERNAL):
-            return _talked(_marked(state, Mark(at=at, step=Step.PERSON_WORKED)), event)
-        case Message():
-            return _talked(state, event)
+            return _marked(state, Mark(at=at, step=Step.PERSON_WORKED))
         case CaseAssigned(staff_id=staff_id):
             return replace(_worked(state, event), assignee_id=staff_id)
         case CaseTransferred(team_id=team_id):
@@ -661,6 +660,8 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
             return replace(state, invitations={**state.invitations, invitation: scale})
         case SatisfactionRecorded(invitation=invitation):
             return replace(state, answered_invitations=state.answered_invitations | {invitation})
+        case Message(at=at) | CaseResumed(at=at) | CaseReopened(at=at):
+            return _dated(state, at)
         case _:
             return state
 
@@ -679,7 +680,7 @@ def _begun(opened: CaseOpened) -> SupportCase:
         channel=opened.channel,
         priority=opened.priority,
         opened_at=opened.at,
-        last_message_at=opened.at,
+        last_at=opened.at,
         marks=tuple(marks),
         customer_id=opened.customer_id,
         contact_id=opened.contact_id,
@@ -692,12 +693,14 @@ def _begun(opened: CaseOpened) -> SupportCase:
 def _marked(state: SupportCase, *marks: Mark) -> SupportCase:
     """With more marks; they stand behind all that are not later."""
     place = bisect_right(state.marks, marks[0].at, key=_time)
-    return replace(state, marks=(*state.marks[:place], *marks, *state.marks[place:]))
+    return replace(_dated(state, marks[0].at), marks=(*state.marks[:place], *marks, *state.marks[place:]))
 
 
-def _talked(state: SupportCase, message: Message) -> SupportCase:
-    return replace(state, last_message_at=max(state.last_message_at, message.at))
+def _dated(state: SupportCase, at: datetime) -> SupportCase:
+    return replace(state, last_at=at) if at > state.last_at else state
 
 
 def _worked(state: SupportCase, event: CaseAssigned | CaseTransferred) -> SupportCase:
-    return _marked(state, Mark(at=event.at, step=Step.PERSON_WORKED)) if event.by is Performer.PERSON else state
+    if event.by is Performer.PERSON:
+        return _marked(state, Mark(at=event.at, step=Step.PERSON_WORKED))
+    return _dated(state, event.at)

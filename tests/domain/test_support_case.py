@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from domain.case_events import (
     ActorClass,
+    CaseAssigned,
     CaseId,
     CaseKind,
     CaseMergedInto,
     CaseOpened,
     CasePutOnHold,
+    CaseResumed,
     CaseSplit,
+    CaseTransferred,
     CustomerIdentified,
     CustomerMessageReceived,
     InternalNoteAdded,
@@ -348,23 +351,25 @@ def test_a_message_of_the_customer_reopens_a_resolved_case_within_its_window() -
     [(receive(monday(8)), GRACE_WROTE), (reply(monday(8)), KATHERINE_REPLIED), (note(monday(8)), KATHERINE_NOTED)],
     ids=["customer", "reply", "note"],
 )
-def test_a_message_that_is_recorded_after_a_later_one_is_flagged(decision: Decide, message: SomeMessage) -> None:
+def test_a_message_that_is_recorded_after_something_later_is_flagged(decision: Decide, message: SomeMessage) -> None:
     case.given(ACME_COMPLAINED).when(decision).then(replace(message, at=monday(8), late_recorded=True))
 
 
 @pytest.mark.parametrize(
     "message",
-    [GRACE_WROTE, KATHERINE_REPLIED, ROBOT_REPLIED, KATHERINE_NOTED],
-    ids=["customer", "reply", "robot", "note"],
+    [GRACE_WROTE, KATHERINE_REPLIED, ROBOT_REPLIED, KATHERINE_NOTED, KATHERINE_ASSIGNED, TRANSFERRED, RESUMED_BY_GRACE],
+    ids=["customer", "reply", "robot", "note", "assignment", "transfer", "resumption"],
 )
-def test_every_message_makes_earlier_ones_late(message: SomeMessage) -> None:
+def test_whatever_happened_later_makes_a_message_late(
+    message: SomeMessage | CaseAssigned | CaseTransferred | CaseResumed,
+) -> None:
     past = case.given(ACME_COMPLAINED, replace(message, at=monday(12)))
     past.when(reply(monday(11))).then(replace(KATHERINE_REPLIED, at=monday(11), late_recorded=True))
     past.when(reply(monday(12))).then(replace(KATHERINE_REPLIED, at=monday(12)))
 
 
 def test_a_late_message_ends_waiting_in_its_own_time_only() -> None:
-    late = replace(GRACE_WROTE, at=monday(11))
+    late = replace(GRACE_WROTE, at=monday(11), late_recorded=True)
     given = case.given(ACME_COMPLAINED, KATHERINE_REPLIED, WAITING, RESOLVED)
     given.when(receive(monday(11))).then(late)
     after = given.followed_by(late).state
@@ -395,7 +400,8 @@ def test_notes_are_taken_whatever_the_state() -> None:
 
 
 def test_a_reply_from_before_the_end_is_recorded_late() -> None:
-    case.given(ACME_COMPLAINED, CLOSED).when(reply(monday(15))).then(replace(KATHERINE_REPLIED, at=monday(15)))
+    late = replace(KATHERINE_REPLIED, at=monday(15), late_recorded=True)
+    case.given(ACME_COMPLAINED, CLOSED).when(reply(monday(15))).then(late)
     case.given(ACME_COMPLAINED, CLOSED).when(reply(monday(16))).then_refused(CaseIsClosed)
 
 
