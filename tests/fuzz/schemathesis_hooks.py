@@ -10,7 +10,13 @@ from uuid import uuid4
 import schemathesis
 from schemathesis import Case, GenerationMode, HookContext
 
-_GOOD = {"from": "2026-01-01", "to": "2026-04-01", "valid_at": "2026-03-31", "tz": "Europe/Berlin"}
+_GOOD = {
+    "from": "2026-01-01",
+    "to": "2026-04-01",
+    "valid_at": "2026-03-31",
+    "tz": "Europe/Berlin",
+    "knowledge": "rapport",
+}
 _OF_EARLIER_ANSWERS = ("cursor", "types", "limit", "known_at", "at_position", "min_position", "where", "compare")
 
 
