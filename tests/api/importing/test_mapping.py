@@ -10,6 +10,8 @@ from api.importing.sections import MappingError
 from application.commands import COMMANDS as REAL_COMMANDS
 from application.customers import CUSTOMER
 from application.sales_documents import SALES_DOCUMENT
+from application.staff import TEAM
+from application.support_cases import CASE
 from tests.api.importing.mappings import COMMANDS, INVOICES, mapping_of
 
 ROOT = Path(__file__).parents[3]
@@ -156,7 +158,9 @@ def test_a_lookup_starts_from_a_column_of_the_file(tmp_path: Path) -> None:
 
 
 def test_the_mappings_of_the_documentation_fit_the_commands_of_the_service() -> None:
-    assert {CUSTOMER.name, SALES_DOCUMENT.name} <= {each.aggregate.name for each in REAL_COMMANDS.values()}
+    assert {CUSTOMER.name, SALES_DOCUMENT.name, CASE.name, TEAM.name} <= {
+        each.aggregate.name for each in REAL_COMMANDS.values()
+    }
     commands = {name: CommandFields.of(definition) for name, definition in REAL_COMMANDS.items()}
     mappings = sorted((ROOT / "docs" / "how-to").glob("*.toml"))
-    assert [read_mapping(path, commands).name for path in mappings] == ["retail"]
+    assert [read_mapping(path, commands).name for path in mappings] == ["nyc311", "retail", "uci-incident"]
