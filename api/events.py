@@ -157,13 +157,13 @@ class EventRoutes:
             problems=(LOG_UNAVAILABLE,),
         )
         for aggregate in self._aggregates:
-            words = aggregate.name.replace("-", " ")
+            words = aggregate.collection.replace("-", " ")
             yield Operation(
                 name=f"read-events-of-{aggregate.name}",
                 method="GET",
                 path=f"/v1/{aggregate.collection}/{{id}}/events",
                 tag=aggregate.collection,
-                summary=f"Read the stream of a {words}",
+                summary=f"Read one stream of {words}",
                 description="What was recorded in this stream itself, in its order; the last version is the ETag that "
                 "`If-Match` compares.",
                 roles=READS_ONE_STREAM,

@@ -9,13 +9,14 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from api import VERSION
+from api import VERSION, http_page
 from api.commands import paths
 from application.commands import COMMANDS, Role
 from infrastructure.event_types import EVENT_TYPES
 from tests.api.running import description
 
 SNAPSHOT = Path(__file__).parents[1] / "golden" / "openapi.json"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
@@ -65,6 +66,10 @@ def _compact(value: Any) -> str:
 def test_the_interface_is_what_was_agreed() -> None:
     """A change is meant when the snapshot is made again: python -m tests.contracts.test_openapi."""
     assert SNAPSHOT.read_text("utf-8") == as_written()
+
+
+def test_the_page_about_the_interface_is_made_from_it() -> None:
+    assert PAGE.read_text("utf-8") == http_page.page(description()), "make it: python -m tests.contracts.test_openapi"
 
 
 def test_the_version_is_that_of_the_program() -> None:
@@ -179,3 +184,4 @@ def test_every_parameter_says_what_it_means() -> None:
 
 if __name__ == "__main__":
     SNAPSHOT.write_text(as_written(), encoding="utf-8")
+    PAGE.write_text(http_page.page(description()), encoding="utf-8")
