@@ -11,8 +11,9 @@ from rich.markup import escape
 from api.command_line.terminal import output, refuse_problem, service, table
 
 PAGE = 100
-DATA_LENGTH_MAX = 200
-"""As much of an event's data as a row of the table shows; --json shows all."""
+DATA_WIDTH_MIN = 40
+OTHER_COLUMNS_WIDTH = 96
+"""What the other columns take; an event has one line where the terminal has room for it. --json shows all data."""
 
 
 def run(given: Namespace) -> int:
@@ -68,4 +69,5 @@ def _shortened(data: dict[str, Any]) -> str:
     text = ", ".join(
         f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in said.items()
     )
-    return text if len(text) <= DATA_LENGTH_MAX else f"{text[:DATA_LENGTH_MAX]} …"
+    room = max(DATA_WIDTH_MIN, output().width - OTHER_COLUMNS_WIDTH)
+    return text if len(text) <= room else f"{text[: room - 1]}…"

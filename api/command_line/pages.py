@@ -20,8 +20,8 @@ _SETTINGS_HEAD = f"""\
 {_MADE.format("the settings of the program")}
 
 Each setting is a variable of the environment. Options of the command line override some of them.
-`rapport verify-settings` shows those in force and checks the database server. A setting that cannot be used is refused at
-the start.
+`rapport verify-settings` shows those in force and checks the database server. A setting that cannot be used is
+refused at the start.
 
 | variable | default | |
 |---|---|---|

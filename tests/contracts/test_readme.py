@@ -5,14 +5,16 @@ A session is a `console` block with `$ commands` and what they print; `…` stan
 
 import os
 import re
+import shlex
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.serving import COMMAND, ROOT, Serving, environment, serving
+from tests.serving import COMMAND, GIVE_UP_SECONDS, ROOT, Serving, environment, serving
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/how-to/keys.md")
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -31,12 +33,21 @@ def sessions(page: str) -> list[tuple[str, str]]:
                 if command:
                     steps.append((command, output))
                 command, output = line.removeprefix("$ "), ""
-            elif command.endswith("\\") and not output:
+            elif goes_on(command):
                 command = f"{command}\n{line}"
             else:
                 output += f"{line}\n"
         steps.append((command, output))
     return steps
+
+
+def goes_on(command: str) -> bool:
+    """Whether the shell would wait for another line."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return command.endswith("\\")
 
 
 class Shell:
@@ -51,7 +62,11 @@ class Shell:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{command}\necho; echo '{END}'\n")
         self._process.stdin.flush()
-        lines = iter(self._process.stdout.readline, f"{END}\n")
+        lines: list[str] = []
+        while line := self._process.stdout.readline():
+            if line == f"{END}\n":
+                break
+            lines.append(line)
         return "".join(lines).strip("\n")
 
 
@@ -77,15 +92,16 @@ def shell(service: Serving, folder: Path) -> Iterator[Shell]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        ended = threading.Timer(GIVE_UP_SECONDS, process.kill)
+        ended.start()
         yield Shell(process)
+        ended.cancel()
 
 
 def as_pattern(output: str) -> re.Pattern[str]:
-    """What is said to be printed, with `…` for whatever differs."""
-    lines = [
-        ".*?".join(re.escape(part) for part in line.rstrip().split("…")) for line in output.strip("\n").split("\n")
-    ]
-    return re.compile(r"\s*\n".join(lines), re.DOTALL)
+    """What is said to be printed, with `…` for whatever differs, and with any space where there is space."""
+    lines = [r"[ ]+".join(map(re.escape, line.split())) for line in output.strip().splitlines()]
+    return re.compile(r"\s*\n\s*".join(lines).replace("[ ]+…[ ]+", " .*? ").replace("…", ".*?"), re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -95,4 +111,6 @@ def test_the_sessions_of_a_page_go_as_it_says(page: str, tmp_path: Path) -> None
     with serving() as service, shell(service, tmp_path) as reader:
         for command, output in steps:
             printed = reader.run(command)
-            assert as_pattern(output).fullmatch(printed), f"{page}: $ {command}\n{printed}\n-- instead of --\n{output}"
+            assert as_pattern(output).fullmatch(printed.strip()), (
+                f"{page}: $ {command}\n{printed}\n-- instead of --\n{output}"
+            )
