@@ -1,6 +1,7 @@
 """Files of cases, imported through the command line into a service of their own, and what the log says then."""
 
 import json
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,10 @@ from infrastructure.event_types import EVENT_TYPES
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from tests.real_data.pages import HOW_TO
-from tests.serving import Serving, serving
+from tests.serving import COMMAND, ROOT, Serving, environment, serving
 
+GIVE_UP_SECONDS = 3_600
+"""Only ends a test that would hang; a whole file on a busy machine takes some minutes."""
 STORED = (
     "SELECT position, stream_id, version, type, schema_version, body, occurred_at, source_recorded_at, reason "
     "FROM main.events WHERE type LIKE 'support-case.%' ORDER BY position"
@@ -125,7 +128,15 @@ def imported(file: Path, mapping: str) -> Iterator[Imported]:
 
 
 def _imported(service: Serving, mapping: Path, key: str, file: Path) -> dict[str, Any]:
-    done = service.rapport("import", file, "--mapping", mapping, "--json", RAPPORT_KEY=key)
+    done = subprocess.run(
+        [*COMMAND, "import", str(file), "--mapping", str(mapping), "--json"],
+        env=environment(RAPPORT_URL=service.address, RAPPORT_KEY=key),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_SECONDS,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
     return summary
