@@ -7,6 +7,7 @@ way of an append is answered or decided again, and the rest is sent again at onc
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -20,6 +21,11 @@ from application.submissions import Answer, KeyIsUsedForAnotherRequest, Submissi
 from domain.errors import Refusal
 
 _LOG = logging.getLogger(__name__)
+
+OVERTAKEN_MAX = 3
+"""How often the writers of other processes may be faster before they are asked to wait. Who has just appended decides
+on what it remembers and is ready first again: without this, one process could keep another from a busy stream for ever.
+"""
 
 Observer = Callable[[int, float], None]
 """Told of each append: how many commands it held, and how many seconds it took."""
@@ -64,17 +70,28 @@ class GroupCommit:
         self._fruitless_rounds_max = fruitless_rounds_max
         self._observe = observe
         self._clock = clock
+        self._overtaken = 0
+        """How often this batch was decided on what another process had moved meanwhile."""
 
     async def finish(self, batch: Sequence[Request]) -> None:
         """Repeat until every request of the batch has its answer. Raises `LogUnavailable`."""
+        self._overtaken = 0
+        remaining = await self._go_on_with(batch, OVERTAKEN_MAX)
+        if remaining:
+            async with self._log.alone():
+                await self._go_on_with(remaining)
+
+    async def _go_on_with(self, batch: Sequence[Request], overtaken_max: float = math.inf) -> Sequence[Request]:
+        """Repeat until all is answered, or others have been faster too often; what remains."""
         fruitless = 0
-        while batch:
+        while batch and self._overtaken < overtaken_max:
             await self._attempt(batch)
             remaining = [request for request in batch if not request.answered.done()]
             fruitless = fruitless + 1 if len(remaining) == len(batch) else 0
             if fruitless == self._fruitless_rounds_max:
                 raise LogUnavailable
             batch = remaining
+        return batch
 
     async def _attempt(self, batch: Sequence[Request]) -> None:
         """Decide as many requests as one append may hold, append them, and take note of what stood in the way."""
@@ -215,6 +232,8 @@ class GroupCommit:
             self._memory.forget(stale)
             if not moved and not stale:
                 each.settle()
+            else:
+                self._overtaken += 1
 
     async def _replay(self, request: Request, known: Mapping[CommandKey, KnownCommand]) -> None:
         """Give stored commands their first answer again; the others of the request are decided again."""
@@ -269,6 +288,7 @@ class GroupCommit:
     async def _yield_to(self, conflicts: Conflicts, ready: Sequence[Request], decided: Sequence[Decided]) -> None:
         """Answer the requests that stood in the way of the batch, or have them decided again; the others stay."""
         self._memory.forget(conflicts.stale)
+        self._overtaken += bool(conflicts.stale)
         for claim in conflicts.taken:
             self._memory.forget_claim(claim)
         known = await self._log.known(conflicts.known) if conflicts.known else {}

@@ -1,6 +1,7 @@
 """Ports: what the use cases need from the world, implemented by `infrastructure/` and, for tests, in memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -157,6 +158,13 @@ class EventLog(Protocol):
 
     def preview(self, decision: Decision) -> tuple[RecordedEvent, ...]:
         """The events of a decision as they would be recorded, at position 0 and without a body."""
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Keep all other writers waiting, so that what is loaded and decided meanwhile cannot be overtaken.
+
+        It is a courtesy of the others and not what keeps the log right: where it cannot be had, all goes on as without.
+        """
         ...
 
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +52,16 @@ class PostgresEventLog(LogReader):
         """See `EventLog.preview`."""
         return recorded_now(self.codec, decision, decision.metadata.received_at)
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """See `EventLog.alone`. The lock goes with the connection, whatever becomes of it."""
+        connection = await self._locked_connection()
+        try:
+            yield
+        finally:
+            if connection is not None and connection is self._connection:
+                await self._unlock(connection)
+
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
         """See `EventLog.append`."""
         encoder = BatchEncoder(self.tenant, self.codec, batch)
@@ -62,7 +72,7 @@ class PostgresEventLog(LogReader):
             keys = await self._keys(encoder.keyed_subjects, unlikely)
             columns, refused = encoder.encode(keys)
             if refused:
-                return await self._refusing(batch, refused)
+                return await self._refusing(batch, encoder.seen(refused), refused)
             answer, in_doubt = await self._send(columns.arguments())
             if isinstance(answer, Hindered) and in_doubt:
                 answer = await self._stored_before(batch, columns.size) or answer
@@ -75,10 +85,14 @@ class PostgresEventLog(LogReader):
                 return _conflicts(batch, answer, encoder.refused(set(answer.erased)))
             unlikely = set()  # somebody else made these keys meanwhile: load them, and encode again
 
-    async def _refusing(self, batch: Sequence[Decision], refused: Mapping[int, Refusal]) -> Conflicts:
-        """What was stored before its subject was erased is known all the same."""
+    async def _refusing(
+        self, batch: Sequence[Decision], seen: Mapping[UUID, int], refused: Mapping[int, Refusal]
+    ) -> Conflicts:
+        """What cannot be stored may be known all the same, or may have been decided on what holds no longer."""
         known = await self.known(batch[i].key for i in refused)
-        return Conflicts(known=frozenset(known), refused=refused)
+        versions = await self.versions(seen)
+        stale = frozenset(stream for stream, version in seen.items() if versions[stream] != version)
+        return Conflicts(known=frozenset(known), stale=stale, refused=refused)
 
     async def _keys(self, subjects: set[UUID], unlikely: set[UUID]) -> BatchKeys:
         """The keys of these subjects. Who has none yet gets one; `unlikely` ones are not asked for before."""
@@ -145,6 +159,26 @@ class PostgresEventLog(LogReader):
                 self._conninfo, autocommit=True, connect_timeout=math.ceil(self.limits.append_seconds_max)
             )
         return self._connection
+
+    async def _locked_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]] | None:
+        """The connection that appends, holding the lock that all appends share; None where it cannot be had in time."""
+        try:
+            connection = await self._append_connection()
+            with given_up_after(self.limits.statement_seconds_max, connection):
+                await connection.execute(
+                    "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"writers of {self.tenant.schema}",)
+                )
+        except LOST:
+            await self._discard_connection()
+            return None
+        return connection
+
+    async def _unlock(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        try:
+            with given_up_after(self.limits.statement_seconds_max, connection):
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+        except LOST:
+            await self._discard_connection()
 
     async def _discard_connection(self) -> None:
         connection, self._connection = self._connection, None

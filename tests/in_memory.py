@@ -6,7 +6,8 @@ on the same log, as several processes do on one database.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +43,8 @@ class InMemoryLog:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.codec = Codec(EVENT_TYPES, TENANT)
         self.is_reachable = True
+        self.is_alone = False
+        """Whether a writer has asked the others to wait."""
         self.recorded: list[RecordedEvent] = []
         self._clock = clock
         self._commands: dict[CommandKey, KnownCommand] = {}
@@ -143,6 +146,15 @@ class InMemoryLog:
         """See `EventLog.preview`."""
         return recorded_now(self.codec, decision, decision.metadata.received_at)
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """See `EventLog.alone`. Here nobody has to wait; it is only noted."""
+        self.is_alone = True
+        try:
+            yield
+        finally:
+            self.is_alone = False
+
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
         """See `EventLog.append`."""
         self._reach()
@@ -158,9 +170,11 @@ class InMemoryLog:
             except BodyTooLarge:
                 refused[i] = EventIsTooLarge()
         known = frozenset(decision.key for decision in batch if decision.key in self._commands)
+        stale = frozenset(self._stale(batch))
         if refused:
-            return Conflicts(known=known & {batch[i].key for i in refused}, refused=refused)
-        conflicts = Conflicts(known, frozenset(self._stale(batch)), frozenset(self._taken(batch)))
+            concerned = {stream for i in refused for stream in batch[i].reads}
+            return Conflicts(known & {batch[i].key for i in refused}, stale & concerned, refused=refused)
+        conflicts = Conflicts(known, stale, frozenset(self._taken(batch)))
         if conflicts != Conflicts():
             return conflicts
         self._subject_keys.update((subject, key.key) for subject, key in made.items())
