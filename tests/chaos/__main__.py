@@ -11,6 +11,7 @@ from tests.chaos.crashes import VICTIMS, killed_again_and_again
 from tests.chaos.figures import Figure, broken, show
 from tests.chaos.load import load
 from tests.chaos.outages import OUTAGES, out_for, small_disk
+from tests.chaos.rolling import PROCESSES, rolled
 from tests.chaos.service import data_folder, serving
 
 CYCLES = 50
@@ -49,9 +50,20 @@ def _outage(name: str) -> Scenario:
     return run
 
 
+def _roll(given: argparse.Namespace) -> list[Figure]:
+    with data_folder() as data, serving(data, "--api-processes", str(PROCESSES)) as service:
+
+        async def under_load() -> list[Figure]:
+            async with load(service.address, service.key(Role.SERVICE), "roll") as clients:
+                return await rolled(service, clients, given.cycles)
+
+        return asyncio.run(under_load())
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     **{name: _kill(name) for name in VICTIMS},
     **{name: _outage(name) for name in OUTAGES},
+    "roll": _roll,
 }
 
 

@@ -30,10 +30,12 @@ class Connection:
         self._key = key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def open(self) -> None:
-        """Connect, unless it is connected."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
+    async def open(self) -> bool:
+        """Connect, unless it is connected; whether it had to."""
+        if self._streams is not None:
+            return False
+        self._streams = await asyncio.open_connection(self._host, self._port)
+        return True
 
     def close(self) -> None:
         """Connect anew next time."""

@@ -38,6 +38,8 @@ class Load:
     without_retry_after: int = 0
     """Answers with status 503 that do not say when to come back."""
     acknowledged: int = 0
+    connections: int = 0
+    """That clients have made."""
     forget_keys: bool = False
     """The mistake of a client that makes a new key for each attempt: for controls."""
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,10 +52,12 @@ class Load:
         connection = Connection(self.address, self.key)
         while True:
             try:
-                await connection.open()
-            except OSError:
+                is_new = await connection.open()
+            except OSError as error:
+                self.failures[f"to connect: {type(error).__name__}"] += 1
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
+            self.connections += is_new
             self._ready += 1
             await self._flowing.wait()
             self._ready -= 1
