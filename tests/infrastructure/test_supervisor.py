@@ -240,7 +240,8 @@ def test_on_a_hangup_every_api_process_is_started_anew_while_the_others_serve(se
     before = {int(serving.hear(r"API started (\d+)")[1]) for _ in range(2)}
     port = int(serving.hear(r"ready at http://127\.0\.0\.1:(\d+)")[1])
     serving.tell(signal.SIGHUP)
-    after, running = set(), [2]
+    after: set[int] = set()
+    running = [2]
     while len(after) < 2 or running[-1] > 2:
         said = serving.line()
         started = re.match(r"API started (\d+)", said)

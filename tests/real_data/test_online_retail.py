@@ -181,7 +181,7 @@ def reporting(retail: Retail) -> httpx.Client:
 
 def report(client: httpx.Client, retail: Retail, by: str) -> dict[tuple[str | None, ...], Decimal]:
     """Revenue by up to two dimensions, all pages of it, as of the end of the import."""
-    question = {**WINDOW, "by": by, "limit": 5_000, "min_position": retail.position()}
+    question: dict[str, str | int] = {**WINDOW, "by": by, "limit": 5_000, "min_position": retail.position()}
     revenue: dict[tuple[str | None, ...], Decimal] = {}
     cursor: str | None = None
     while True:
@@ -273,7 +273,8 @@ def test_revenue_by_customer_is_that_of_the_file(retail: Retail, reporting: http
 
 def test_revenue_by_product_is_that_of_the_file(retail: Retail, reporting: httpx.Client) -> None:
     query = "SELECT CASE outcome WHEN 'adjustment' THEN NULL ELSE product END AS code, sum(net) FROM lines GROUP BY 1"
-    known: dict[str | None, str | None] = {None: None, **numbers(retail, "product")}
+    known: dict[str | None, str | None] = {None: None}
+    known.update(numbers(retail, "product"))
     found = {known[product]: net for (product,), net in report(reporting, retail, "product").items()}
     assert found == dict(retail.expected(query))
     assert len(found) == 4_070
