@@ -111,14 +111,14 @@ class GroupCommit:
             if not request.decided:
                 continue
             events += sum(len(each.decision.events) for each in request.decided)
-            if ready and (events > self._events_max or sight.clashes(request.decided)):
+            if ready and (request.goes_first or events > self._events_max or sight.clashes(request.decided)):
                 break
             sight.apply(request.decided)
             ready.append(request)
         if unproven:
             await self._prove(unproven)
-        if ready:
-            await self._append(ready, sight)
+        if ready and all(undecided.request.answered.done() for undecided in unproven):
+            await self._append(ready, sight)  # otherwise those behind would come before one that is decided again
 
     # Deciding
 
@@ -268,6 +268,8 @@ class GroupCommit:
             # One of them cannot be appended: each gets an append of its own, and only that one fails.
             for request in ready:
                 await self._attempt([request])
+                if not request.answered.done():
+                    return  # it is decided again, and those behind it come after it
             return
         self._observe(len(decided), self._clock() - started)
         if isinstance(result, Appended):
@@ -293,25 +295,32 @@ class GroupCommit:
             self._memory.forget_claim(claim)
         known = await self._log.known(conflicts.known) if conflicts.known else {}
         refused = {decided[i].submission.key: refusal for i, refusal in conflicts.refused.items()}
+        unstored: set[UUID] = set()
         for request in ready:
             mine = request.decided or []
+            rests_on_neighbours = any(not unstored.isdisjoint(each.decision.reads) for each in mine)
+            unstored.update(stream for each in mine for stream in each.moved)
             if any(each.submission.key in known for each in mine):
                 await self._replay(request, known)
             elif any(not conflicts.stale.isdisjoint(each.decision.reads) for each in mine):
                 request.decided = None
             else:
-                _refuse_offender(request, mine, conflicts, refused)
+                offence = _offence(request, conflicts, refused)
+                if offence is not None and rests_on_neighbours:
+                    request.decided, request.goes_first = None, True
+                elif offence is not None:
+                    request.refuse(*offence)
 
 
-def _refuse_offender(
-    request: Request, decided: Sequence[Decided], conflicts: Conflicts, refused: Mapping[CommandKey, Refusal]
-) -> None:
-    """Refuse the first submission of a request that can never be stored, if there is one."""
+def _offence(
+    request: Request, conflicts: Conflicts, refused: Mapping[CommandKey, Refusal]
+) -> tuple[int, Refusal] | None:
+    """The first submission of a request that cannot be stored, and why not."""
     places = {submission.key: place for place, submission in request.open()}
-    for each in decided:
+    for each in request.decided or ():
         refusal = refused.get(each.submission.key) or next(
             (new.refusal for new in each.decision.claims if new.claim in conflicts.taken), None
         )
         if refusal is not None:
-            request.refuse(places[each.submission.key], refusal)
-            return
+            return places[each.submission.key], refusal
+    return None

@@ -32,6 +32,9 @@ class Request:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """What is certain already, by place in the request; the rest is still to be decided."""
 
+    goes_first: bool = False
+    """It was about to be refused for something that rests on neighbours: they have to be stored before it."""
+
     def open(self) -> list[tuple[int, Submission]]:
         """The submissions that have no outcome yet, with their places."""
         return [(i, s) for i, s in enumerate(self.submissions) if i not in self.outcomes]

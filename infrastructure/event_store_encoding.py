@@ -1,7 +1,7 @@
 """Decisions as one call of `append` takes them: columns, with every personal value sealed under its subject's key."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -87,6 +87,14 @@ class BatchEncoder:
     def new_streams(self) -> set[UUID]:
         """The streams that begin with this batch: nobody can have made a key for them."""
         return {stream for decision in self._batch for stream, version in decision.reads.items() if version == 0}
+
+    def seen(self, places: Iterable[int]) -> Mapping[UUID, int]:
+        """The versions that the decisions at these places rest on, as far as this batch does not bring them about."""
+        seen: dict[UUID, int] = {}
+        for decision in self._batch:
+            for stream, version in decision.reads.items():
+                seen.setdefault(stream, version)
+        return {stream: seen[stream] for place in places for stream in self._batch[place].reads}
 
     def refused(self, erased: set[UUID]) -> dict[int, Refusal]:
         """The decisions that write about subjects of whom nothing more may be recorded, by their place."""

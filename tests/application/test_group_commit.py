@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,7 @@ from application.aggregates import Claim
 from application.commands import Command
 from application.customers import CUSTOMER, AttachExternalIdentifier
 from application.ports import LogUnavailable
+from application.products import ChangeProduct, DeclareSuccessor, DiscontinueProduct
 from application.requests import Outcome
 from application.submissions import (
     AnotherCommandWasRefused,
@@ -49,7 +51,7 @@ from tests.commands import (
     unblock,
     writing,
 )
-from tests.people import ACME_IN_THE_SHOP, GRACE_CALLED
+from tests.people import ACME_IN_THE_SHOP, APRIL, GRACE_CALLED, JANUARY, JULY
 
 IN_THE_SHOP = CUSTOMER.reference(ACME_IN_THE_SHOP.source, ACME_IN_THE_SHOP.id)
 
@@ -148,6 +150,49 @@ async def test_what_rests_on_a_neighbour_that_turns_out_to_be_stored_before_is_d
     assert replayed == replace(first, replayed=True)
     assert isinstance(blocked, Answer)
     assert blocked.target_id == first.target_id
+
+
+@asynchronous
+async def test_nothing_is_refused_for_what_rests_on_a_neighbour_that_is_refused() -> None:
+    """The customer who has the identifier already looks like another one as long as the neighbour may succeed."""
+    log = WatchedLog()
+    async with writing(log) as writer, writing(log) as another:
+        customer = await acme(another, ACME_IN_THE_SHOP)
+        many = [submission(register(customer_number="C-1001")), submission(attach, "number:C-1001")]
+        refused, nothing = await writer.submit_many(many)
+    assert isinstance(refused, CustomerNumberIsTaken)
+    assert nothing == Answer(customer, 1, ())
+
+
+@asynchronous
+async def test_what_is_refused_rests_on_what_is_stored() -> None:
+    log = WatchedLog()
+    async with writing(log) as writer, writing(log) as another:
+        await acme(another, ACME_IN_THE_SHOP)
+        many = [
+            submission(register(customer_number="C-1002")),
+            submission(attach, "number:C-1002"),
+            submission(talk(), "number:C-1002"),
+        ]
+        assert kinds(await writer.submit_many(many)) == [Answer, ExternalIdentifierIsTaken, Answer]
+    assert log.batches == [1, 3, 1, 2, 1]
+
+
+@asynchronous
+async def test_one_that_is_decided_again_still_comes_before_those_behind_it() -> None:
+    """What was to be refused for a discontinued product is not, because it is offered again."""
+    log = WatchedLog()
+    async with writing(log) as writer, writing(log) as another:
+        flour, rye = [
+            (await writer.submit(submission(register_product(product_number=number)))).target_id
+            for number in ("P-550", "P-997")
+        ]
+        await writer.submit(submission(DiscontinueProduct(last_offered_on=JANUARY), rye))
+        await another.submit(submission(DiscontinueProduct(last_offered_on=JULY), rye))
+        declare = DeclareSuccessor(successor=str(rye), valid_from=APRIL, ratio=Decimal(1))
+        many = [submission(declare, flour), submission(ChangeProduct(name="Flour 550"), flour)]
+        outcomes = await writer.submit_many(many)
+        assert [each.version for each in outcomes if isinstance(each, Answer)] == [2, 3]
 
 
 @asynchronous

@@ -420,6 +420,25 @@ async def test_nothing_more_is_recorded_about_an_erased_subject(place: Place) ->
 
 
 @asynchronous
+async def test_what_cannot_be_stored_and_rests_on_what_has_moved_says_both(place: Place) -> None:
+    async with place.open() as log, place.open() as another:
+        await store(log, decision(ADA, 0, ADA_REGISTERED), decision(ACME, 0, ACME_REGISTERED))
+        place.destroy_subject(ADA)
+        await store(log, decision(ADA, 1, ACME_BLOCKED), decision(ACME, 1, ACME_BLOCKED))
+        named = replace(ADA_REGISTERED, name="Ada King")
+        neighbour = decision(ACME, 1, CustomerUnblocked())
+        resting = decision(ADA, 2, named, reads={ACME: 2})
+        for batch in ([neighbour, decision(ADA, 1, named)], [neighbour, decision(ADA, 1, named, reads={ACME: 2})]):
+            told = await conflicts(another, *batch)
+            assert ADA in told.stale
+            assert kinds(told.refused) == {1: SubjectIsErased}
+        told = await conflicts(
+            another, decision(ACME, 2, CustomerUnblocked()), replace(resting, reads={ACME: 3, ADA: 2})
+        )
+        assert told == Conflicts(refused=told.refused)
+
+
+@asynchronous
 async def test_the_claims_of_an_erased_subject_go_with_it(place: Place) -> None:
     async with place.open() as log:
         claims = [claimed(NUMBER, ADA), claimed(IN_THE_SHOP, ADA, subject=ADA)]
