@@ -3,10 +3,12 @@
 A session is a `console` block with `$ commands` and what they print; `…` stands for whatever differs each time.
 """
 
+import json
 import os
 import re
 import shlex
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ import pytest
 from tests.serving import COMMAND, GIVE_UP_SECONDS, ROOT, Serving, environment, serving
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/how-to/keys.md")
+FOLLOWING = ROOT / "docs" / "how-to" / "follow-the-log.md"
+STORY = ROOT / "docs" / "how-to" / "story"
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 END = "-- the end of what a command prints --"
 
@@ -114,3 +118,28 @@ def test_the_sessions_of_a_page_go_as_it_says(page: str, tmp_path: Path) -> None
             assert as_pattern(output).fullmatch(printed.strip()), (
                 f"{page}: $ {command}\n{printed}\n-- instead of --\n{output}"
             )
+
+
+def test_the_program_that_follows_the_log_counts_the_invoices(tmp_path: Path) -> None:
+    program = tmp_path / "follow_the_log.py"
+    (text,) = re.findall(r"^```python\n(.*?)^```", FOLLOWING.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    program.write_text(text)
+    with serving() as service:
+        client = service.client("service")
+        acme = json.loads((STORY / "acme.json").read_text())
+        customer = (
+            client.post("/v1/customers", json=acme, headers={"Idempotency-Key": "acme"}).raise_for_status().json()
+        )
+        for name in ("january", "february"):
+            invoice = json.loads((STORY / f"{name}.json").read_text())
+            posted = client.post("/v1/sales-documents/post-invoice", json=invoice, headers={"Idempotency-Key": name})
+            posted.raise_for_status()
+        following = subprocess.run(
+            [sys.executable, program],
+            env=environment(RAPPORT_DATA=str(service.data)),
+            capture_output=True,
+            text=True,
+            timeout=GIVE_UP_SECONDS,
+            check=False,
+        )
+    assert (following.stdout, following.returncode) == (f"{customer['id']} 2\n", 0), following.stderr
