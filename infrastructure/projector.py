@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -112,7 +113,10 @@ class Projector:
     def start(self) -> None:
         """Make tables for models that have none, and try stopped models again."""
         with self._connected_worker().transaction():
-            self._execute('SELECT FROM "{schema}".live_group FOR UPDATE')  # two that start make tables one by one
+            # Two that start make tables one after the other, whatever the group is doing meanwhile.
+            self._execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0))", lock=f"builds of {self.schema}"
+            )
             have = {(status.build.model, status.build.version) for status in self.status()}
             for model in self.models:
                 if (model.name, model.version) not in have:
@@ -132,8 +136,7 @@ class Projector:
         moved = self._follow()
         for status in self._of_state("catching_up"):
             moved = self._catch_up(status) or moved
-        if moved:
-            self._hand_over()
+        self._hand_over()
         self._forget()
         return moved
 
@@ -160,7 +163,7 @@ class Projector:
         end = max((status.position for status in live), default=0)
         for status in live:
             if end - status.position > self.limits.page_events_max:
-                self._set_state(status.build, "catching_up")
+                self._set_state(status.build, "catching_up", at=status.position)
         return [status for status in live if end - status.position <= self.limits.page_events_max]
 
     def _wanted(self, members: Sequence[BuildStatus]) -> frozenset[str]:
@@ -260,23 +263,25 @@ class Projector:
 
     def _stop(self, build: Build, position: int, error: Exception) -> None:
         _LOG.error("%s stopped at position %d: %s", build.prefix, position, _name(error))
-        self._set_state(build, "stopped", error, position)
+        self._set_state(build, "stopped", at=position - 1, error=error)
 
     def _try_later(self, build: Build, page: LogPage, error: Exception) -> None:
         _LOG.warning("%s is tried again after position %d: %s", build.prefix, page.after, _name(error))
         before = self._pauses.get(build)
         seconds = min(2 * before.seconds, self.limits.pause_seconds_max) if before else self.limits.pause_seconds_min
         self._pauses[build] = _Pause(seconds, time.monotonic() + seconds)
-        self._set_state(build, "catching_up", error, page.after + 1)
+        self._set_state(build, "catching_up", at=page.after, error=error)
 
-    def _set_state(self, build: Build, state: str, error: Exception | None = None, position: int | None = None) -> None:
+    def _set_state(self, build: Build, state: str, *, at: int, error: Exception | None = None) -> None:
+        """Say how a build is doing that is at this position; if another projector has moved it, there is no need to."""
         self._execute(
-            'UPDATE "{schema}".builds SET state = %(state)s, error = %(error)s, error_position = %(position)s '
-            "WHERE {build}",
+            'UPDATE "{schema}".builds SET state = %(state)s, error = %(error)s, error_position = %(error_position)s '
+            "WHERE {build} AND position = %(at)s",
             build,
             state=state,
+            at=at,
             error=None if error is None else _name(error),
-            position=position,
+            error_position=None if error is None else at + 1,
         )
 
     # Builds
@@ -306,7 +311,8 @@ class Projector:
                 self._serve(status.build)
         for status in self.status():
             if not status.serving and self._is_replaced(status.build):
-                self.retire(status.build)
+                with suppress(psycopg.errors.LockNotAvailable):  # somebody still reads them: later
+                    self.retire(status.build)
 
     def _serve(self, build: Build) -> None:
         with self._connected_worker().transaction():
@@ -343,6 +349,7 @@ class Projector:
     def retire(self, build: Build) -> None:
         """Remove a build for ever. Answers of its version cannot be given any more if it was the one that served it."""
         with self._connected_worker().transaction():
+            self._connected_worker().execute("SET LOCAL lock_timeout = '100ms'")
             self._execute('DELETE FROM "{schema}".builds WHERE {build}', build)
             drop_tables(self._connected_worker(), Tables(self.schema, build))
 

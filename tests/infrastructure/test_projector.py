@@ -383,6 +383,36 @@ def test_a_rebuild_takes_over_and_the_old_tables_go(databases: Databases, make: 
     assert _tables(databases) == {"counted_v1_b2_events"}
 
 
+def test_tables_that_are_still_read_are_removed_later(databases: Databases, make: Make, trade: Trade) -> None:
+    following = make(trade.log, Counted())
+    follow(following)
+    with psycopg.connect(databases.reader) as reader:
+        reader.execute("SELECT * FROM main_read.counted_v1_events")
+        following.rebuild("counted", untold)
+        assert _tables(databases) == {"counted_v1_events", "counted_v1_b2_events"}
+        assert not following.step()
+        assert len(following.status()) == 2
+    following.step()
+    assert _tables(databases) == {"counted_v1_b2_events"}
+    assert len(following.status()) == 1
+
+
+def test_the_read_model_of_an_empty_log_can_be_rebuilt(make: Make) -> None:
+    following = make(LogOf(), Counted())
+    follow(following)
+    following.rebuild("counted", untold)
+    assert [(status.build.build, status.serving) for status in following.status()] == [(2, True)]
+
+
+def test_a_model_that_another_projector_has_moved_on_is_not_stopped(make: Make, trade: Trade) -> None:
+    """As when one program has been mended and another, which runs still, has not."""
+    following = make(trade.log, Counted())
+    follow(following)
+    following._set_state(Build("counted", 1), "stopped", at=4, error=ValueError())  # noqa: SLF001 - as the other would
+    found = of(following, "counted")
+    assert (found.state, found.position, found.error) == ("live", 7, None)
+
+
 def test_a_rebuild_can_be_rebuilt(databases: Databases, make: Make, trade: Trade) -> None:
     following = make(trade.log, Counted())
     follow(following)
