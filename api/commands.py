@@ -234,8 +234,7 @@ class CommandRoutes:
         if stored is None:
             raise Problem(COMMAND_NOT_FOUND)
         events = tuple(await self._log.events(stored.first_position, stored.last_position))
-        version = max((event.version for event in events if event.stream_id == stored.target_id), default=0)
-        answer = Answer(stored.target_id, version, events, replayed=True)
+        answer = Answer(stored.target_id, stored.target_version, events, replayed=True)
         return Response(self._documents.answer(answer), headers=[(b"etag", b'"%d"' % version)])
 
 

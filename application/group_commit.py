@@ -247,8 +247,7 @@ class GroupCommit:
                 return
             with _blaming(request):
                 events = tuple(await self._log.events(command.first_position, command.last_position))
-                version = max((e.version for e in events if e.stream_id == command.target_id), default=0)
-                request.outcomes[place] = Answer(command.target_id, version, events, replayed=True)
+                request.outcomes[place] = Answer(command.target_id, command.target_version, events, replayed=True)
         if not request.open():
             request.answer()
 

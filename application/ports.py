@@ -108,13 +108,17 @@ class Conflicts:
 
 @dataclass(frozen=True, slots=True)
 class KnownCommand:
-    """A stored command: its digest, the stream it was addressed to and the positions of its events."""
+    """A stored command: its digest, the stream it was addressed to and the positions of its events.
+
+    `target_version` is what the stream it was addressed to was at afterwards, wherever the events were recorded.
+    """
 
     digest: bytes
     command_id: UUID
     target_id: UUID
     first_position: int
     last_position: int
+    target_version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,9 @@ class LogReader:
         """See `EventLog.known`."""
         wanted = list(keys)
         rows = await self.fetch(
-            "SELECT c.principal, c.key, c.digest, c.command_id, c.target_id, c.first_position, c.last_position "
+            "SELECT c.principal, c.key, c.digest, c.command_id, c.target_id, c.first_position, c.last_position, "
+            "coalesce((SELECT e.version FROM {schema}.events e WHERE e.stream_id = c.target_id "
+            "AND e.position <= c.last_position ORDER BY e.version DESC LIMIT 1), 0) "
             "FROM unnest(%s::text[], %s::text[]) AS u(p, k) "
             "JOIN {schema}.commands c ON c.principal = u.p AND c.key = u.k",
             ([key.principal for key in wanted], [key.key for key in wanted]),

@@ -224,7 +224,12 @@ class InMemoryLog:
         self.recorded.extend(events)
         last = len(self.recorded)
         self._commands[decision.key] = KnownCommand(
-            decision.digest, decision.metadata.command_id, decision.target_id, last - len(events) + 1, last
+            digest=decision.digest,
+            command_id=decision.metadata.command_id,
+            target_id=decision.target_id,
+            first_position=last - len(events) + 1,
+            last_position=last,
+            target_version=self._versions()[decision.target_id],
         )
         for claim in decision.released:
             if claim in self._claims and self._claims[claim][0] == decision.target_id:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from application.commands import Command
+from application.customers import CUSTOMER
 from application.ports import CommandKey, LogUnavailable
 from application.products import DiscontinueProduct
 from application.submissions import (
@@ -16,9 +18,9 @@ from application.submissions import (
     QueueIsFull,
     StreamHasMoved,
 )
-from application.unit_of_work import ActorKind, ReferenceNotFound
+from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from application.writer import Writer
-from domain.customer import CustomerIsBlocked, CustomerNotFound, CustomerNumberIsTaken
+from domain.customer import CustomerBlocked, CustomerIsBlocked, CustomerNotFound, CustomerNumberIsTaken
 from domain.product import ProductNotFound
 from infrastructure.ids import new_id
 from tests.application.watched import WatchedLog, names
@@ -31,6 +33,7 @@ from tests.commands import (
     invoice,
     register,
     register_product,
+    special,
     submission,
     talk,
     unblock,
@@ -137,6 +140,25 @@ async def test_the_first_answer_comes_again_even_where_a_rule_would_refuse_by_no
         sent = submission(agree(), customer)
         first = await writer.submit(sent)
         await writer.submit(submission(block(), customer))
+        assert await writer.submit(again(sent)) == replace(first, replayed=True)
+
+
+@asynchronous
+async def test_the_first_answer_is_the_same_when_all_was_recorded_in_another_stream() -> None:
+    log = WatchedLog()
+    async with writing(log) as writer:
+        customer = await acme(writer)
+        other = (await writer.submit(submission(register(customer_number="C-1002")))).target_id
+
+        def block_the_other(_: Command, work: UnitOfWork) -> None:
+            work.target(CUSTOMER)
+            other_id, _state = work.read(CUSTOMER, str(other), pointer="")
+            work.record_in(CUSTOMER, other_id, CustomerBlocked(), customer_id=other_id)
+
+        sent = special(block_the_other, CUSTOMER, customer)
+        first = await writer.submit(sent)
+        assert first.version == 1
+        await writer.submit(submission(talk(), customer))
         assert await writer.submit(again(sent)) == replace(first, replayed=True)
 
 

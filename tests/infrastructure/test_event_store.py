@@ -213,9 +213,18 @@ async def test_a_known_command_leads_to_its_events(place: Place) -> None:
         second = decision(FLOUR, 0, FLOUR_REGISTERED, key="2")
         await store(log, first, second)
         assert await log.known([first.key, second.key, CommandKey("key:erp", "1")]) == {
-            first.key: KnownCommand(first.digest, first.metadata.command_id, ACME, 1, 2),
-            second.key: KnownCommand(second.digest, second.metadata.command_id, FLOUR, 3, 3),
+            first.key: KnownCommand(first.digest, first.metadata.command_id, ACME, 1, 2, 2),
+            second.key: KnownCommand(second.digest, second.metadata.command_id, FLOUR, 3, 3, 1),
         }
+
+
+@asynchronous
+async def test_a_known_command_tells_the_version_of_its_stream_wherever_its_events_went(place: Place) -> None:
+    async with place.open() as log:
+        await store(log, decision(ACME, 0, ACME_REGISTERED, GRACE_ADDED), decision(ADA, 0, ADA_REGISTERED))
+        elsewhere = decision(ACME, 2, more=[NewEvent(ADA, 2, ACME_BLOCKED, ADA)], reads={ADA: 1})
+        await store(log, elsewhere, decision(ACME, 2, ACME_BLOCKED))
+        assert (await log.known([elsewhere.key]))[elsewhere.key].target_version == 2
 
 
 @asynchronous
