@@ -213,7 +213,7 @@ def _history(commands: Commands) -> None:
         description="CUSTOMER is our id, or an identifier of any system: number:C-1001, shop:4711.",
         examples=["rapport history number:C-1001", "rapport history retail:17850 --limit 20"],
     )
-    parser.add_argument("customer", metavar="CUSTOMER")
+    parser.add_argument("customer", metavar="CUSTOMER", help="our id, or an identifier of any system")
     parser.add_argument(
         "--limit", type=int, default=1_000, metavar="N", help="show at most so many events (default 1000)"
     )
