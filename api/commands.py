@@ -235,7 +235,7 @@ class CommandRoutes:
             raise Problem(COMMAND_NOT_FOUND)
         events = tuple(await self._log.events(stored.first_position, stored.last_position))
         answer = Answer(stored.target_id, stored.target_version, events, replayed=True)
-        return Response(self._documents.answer(answer), headers=[(b"etag", b'"%d"' % version)])
+        return Response(self._documents.answer(answer), headers=[(b"etag", b'"%d"' % stored.target_version)])
 
 
 _ETAG = {"ETag": "The version of the stream after the command, for `If-Match`."}
