@@ -144,11 +144,14 @@ def describe(ports: Ports, limits: Limits, news: News, health: HealthRoutes) -> 
 def _operations(
     ports: Ports, limits: Limits, documents: EventDocuments, news: News, health: HealthRoutes
 ) -> Iterator[Operation]:
-    forms = {name: form_of(definition) for name, definition in COMMANDS.items()}
+    # In an order that does not depend on which module was imported first.
+    definitions = sorted(COMMANDS.items(), key=lambda named: named[1].aggregate.collection)
+    aggregates = sorted(AGGREGATES.values(), key=lambda aggregate: aggregate.collection)
+    forms = {name: form_of(definition) for name, definition in definitions}
     make = SubmissionMaker(ports.new_id, ports.clock)
     lines = Counter("rapport_bulk_lines_total", "Lines of bulk requests, by what became of them.", ("outcome",))
     ports.metrics.add(lines)
-    locations = {each.collection: f"/v1/{each.collection}/{{id}}/events" for each in AGGREGATES.values()}
+    locations = {each.collection: f"/v1/{each.collection}/{{id}}/events" for each in aggregates}
     locations[customers.CUSTOMER.collection] = "/v1/customers/{id}"
     commands = CommandRoutes(
         forms,
@@ -162,7 +165,7 @@ def _operations(
     bulk = BulkRoute(forms, writer=ports.writer, documents=documents, make=make, limits=limits, outcomes=lines)
     yield from commands.operations()
     yield bulk.operation()
-    yield from EventRoutes(ports.log, documents, news, AGGREGATES.values(), limits).operations()
+    yield from EventRoutes(ports.log, documents, news, aggregates, limits).operations()
     yield from CustomerRoutes(ports.cards, ports.log, documents, limits, ports.clock).operations()
     yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
     yield from health.operations()
@@ -188,7 +191,8 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     metrics = Metrics()
     pool = _pool(databases.service, settings.service_connections_max, settings)
     readers = _pool(databases.reader, settings.reader_connections_max, settings)
-    log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool)
+    store_limits = StoreLimits(statement_seconds_max=settings.service_statement_timeout_ms / 1000)
+    log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool, limits=store_limits)
     models = ReadModels(readers.connection, tenant.read_schema)
     lag = Lag(log, models)
     metrics.add(*lag.gauges())

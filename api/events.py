@@ -1,6 +1,7 @@
 """The log over HTTP: the feed of all events, for those who follow it, and the events of one stream."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from api.shapes import described
 from application.aggregates import Aggregate
 from application.commands import Role
 from application.ports import LogUnavailable
+
+_LOG = logging.getLogger(__name__)
 
 READS_THE_LOG = frozenset({Role.SERVICE, Role.AUDITOR, Role.ADMIN})
 """Events show personal data: only other systems that need them, and those who audit, see them all."""
@@ -116,10 +119,14 @@ class News:
                 async with asyncio.timeout(POLL_SECONDS if self._waiting else None):
                     await self._nudged.wait()
             self._nudged.clear()
-            # What cannot be reached now is asked again; those who wait see it themselves when their time is over.
-            with suppress(LogUnavailable):
+            try:
                 self._head = max(self._head, await self._log.head())
-                self._wake()
+            except LogUnavailable:
+                continue  # it is asked again; those who wait see it themselves when their time is over
+            except Exception:  # noqa: BLE001 - whatever it is, those who wait later are still woken
+                _LOG.exception("the log could not be followed")
+                continue
+            self._wake()
 
     def _wake(self) -> None:
         self._grown.set()

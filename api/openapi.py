@@ -1,51 +1,22 @@
 """The description of the interface (OpenAPI 3.1), made from the same operations that answer requests."""
 
 import hashlib
-import html
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from http import HTTPStatus
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
 
-from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from api.event_documents import EVENT_MARK, EventDocuments, EventEnvelope
-from api.operations import ALL_ROLES, EVERYONE, Body, KnownProblem, Operation
-from api.problems import (
-    INTERNAL_ERROR,
-    INVALID_PARAMETER,
-    LOG_UNAVAILABLE,
-    MALFORMED_HEADER,
-    MALFORMED_QUERY,
-    NOT_AUTHENTICATED,
-    PATH_NOT_FOUND,
-    ROLE_NOT_ALLOWED,
-    TOO_BUSY,
-    TOO_MANY_REQUESTS,
-    ProblemDocument,
-    ProblemType,
-    Retry,
-    of_refusal,
-)
+from api.docs_page import CONTENT_POLICY, docs_page
+from api.event_documents import EventDocuments
+from api.openapi_schemas import REFERENCE, Json, Schemas
+from api.operations import EVERYONE, Body, Operation
+from api.possible_problems import by_status
+from api.problems import NOT_AUTHENTICATED, ProblemType, Retry
 from api.requests import Request
 from api.responses import Response
 from api.submissions import KEY_PATTERN
 from application.shapes import REFERENCE_LENGTH_MAX
 
-Json: TypeAlias = Any
-"""A piece of the description."""
-
-_REFERENCE = "#/components/schemas/{model}"
-_OF_EVERY_OPERATION = (MALFORMED_HEADER, INTERNAL_ERROR)
-_OF_EVERY_KEY = (
-    MALFORMED_QUERY,
-    INVALID_PARAMETER,
-    NOT_AUTHENTICATED,
-    TOO_MANY_REQUESTS,
-    TOO_BUSY,
-    LOG_UNAVAILABLE,
-)
 _NAME_LENGTH_MAX = 60
 _UUID = {"type": "string", "format": "uuid"}
 
@@ -126,12 +97,12 @@ class Description:
 
     async def _answer_page(self, _request: Request) -> Response:
         if self._page is None:
-            self._page = self.page().encode()
-        return Response(self._page, media_type=b"text/html; charset=utf-8", headers=[_POLICY])
+            self._page = docs_page(self.operations, self._version)
+        return Response(self._page, media_type=b"text/html; charset=utf-8", headers=[CONTENT_POLICY])
 
     def document(self) -> Json:
         """The whole description."""
-        schemas, shared = _Schemas(self.operations, self._documents), _Shared()
+        schemas, shared = Schemas(self.operations, self._documents), _Shared()
         paths: dict[str, Json] = {}
         for operation in self.operations:
             paths.setdefault(operation.path, {})[operation.method.lower()] = self._operation(operation, schemas, shared)
@@ -154,12 +125,12 @@ class Description:
         }
 
     @staticmethod
-    def _operation(operation: Operation, schemas: "_Schemas", shared: "_Shared") -> Json:
+    def _operation(operation: Operation, schemas: Schemas, shared: "_Shared") -> Json:
         described: dict[str, Json] = {
             "operationId": operation.name,
             "tags": [operation.tag],
             "summary": operation.summary,
-            "description": _description(operation),
+            "description": operation.meaning,
         }
         if operation.roles is EVERYONE:
             described["security"] = []
@@ -189,162 +160,13 @@ class Description:
             )
             for status, body in operation.answers.items()
         }
-        for status, problems in _by_status(operation).items():
+        for status, problems in by_status(operation).items():
             if str(status) in answers:
                 _add_problems(answers[str(status)], problems)
             else:
                 answers[str(status)] = shared.response(status, problems)
         described["responses"] = dict(sorted(answers.items()))
         return described
-
-    def page(self) -> str:
-        """All operations on one page."""
-        tags: dict[str, list[Operation]] = {}
-        for operation in self.operations:
-            tags.setdefault(operation.tag, []).append(operation)
-        sections = "".join(_section(tag, operations) for tag, operations in tags.items())
-        return _PAGE.format(version=html.escape(self._version), sections=sections)
-
-
-class _Schemas:
-    """The schemas of everything that is sent and answered."""
-
-    def __init__(self, operations: Iterable[Operation], documents: EventDocuments) -> None:
-        wanted: dict[tuple[int, str], tuple[Any, TypeAdapter[Any]]] = {}
-        for operation in operations:
-            bodies = [(body, "serialization") for body in operation.answers.values()]
-            if operation.body is not None:
-                bodies.append((operation.body, "validation"))
-            for body, mode in bodies:
-                for shape in body.content.values():
-                    if shape is not None:
-                        wanted[id(shape), mode] = (shape, TypeAdapter(shape))
-            if operation.query is not None:
-                wanted[id(operation.query), "validation"] = (operation.query, TypeAdapter(operation.query))
-        for shape in (ProblemDocument, EventEnvelope):
-            wanted[id(shape), "serialization"] = (shape, TypeAdapter(shape))
-        inputs: Any = [((identity, mode), mode, adapter) for (identity, mode), (_, adapter) in wanted.items()]
-        inputs += [(name, "serialization", adapter) for name, adapter in documents.adapters.items()]
-        found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCE)
-        # The mapping keeps the shapes alive, so that their identities stay theirs.
-        self._shapes = wanted
-        self._found: Any = found
-        self.components: dict[str, Json] = definitions.get("$defs", {})
-        for name, event in documents.classes.items():
-            data = self._found[name, "serialization"]
-            self.components[f"event.{name}"] = _event(name, event, data)
-        self.components["Event"] = {
-            "description": "Something that has happened, told by its type.",
-            "oneOf": [{"$ref": _REFERENCE.format(model=f"event.{name}")} for name in documents.classes],
-            "discriminator": {
-                "propertyName": "type",
-                "mapping": {name: _REFERENCE.format(model=f"event.{name}") for name in documents.classes},
-            },
-        }
-        _walk(self.components, _close_and_connect)
-        _walk(self._found, _close_and_connect)
-        del self.components["EventEnvelope"]["additionalProperties"]
-
-    def content(self, body: Body, mode: str) -> Json:
-        """The media types of a body, each with its schema."""
-        return {
-            media_type: {"schema": {"type": "string"} if shape is None else self._found[(id(shape), mode), mode]}
-            for media_type, shape in body.content.items()
-        }
-
-    def parameters(self, operation: Operation) -> Iterator[Json]:
-        """The parameters of the query string."""
-        if operation.query is None:
-            return
-        schema = self._resolved(self._found[(id(operation.query), "validation"), "validation"])
-        for name, described in schema.get("properties", {}).items():
-            rest = {key: value for key, value in described.items() if key not in {"description", "title", "default"}}
-            branches = [each for each in rest.pop("anyOf", ()) if each != {"type": "null"}]
-            if len(branches) == 1:
-                rest |= branches[0]
-            elif branches:
-                rest["anyOf"] = branches
-            if described.get("default") is not None:
-                rest["default"] = described["default"]
-            meaning = described.get("description") or rest.pop("description", "")
-            parameter = {"name": name, "in": "query", "description": meaning, "schema": rest}
-            if name in schema.get("required", ()):
-                parameter["required"] = True
-            yield parameter
-
-    @staticmethod
-    def declared(operation: Operation) -> Iterator[Json]:
-        """Parameters that are read by what answers the question."""
-        for each in operation.parameters:
-            schema: Json = {"type": "string", "enum": list(each.values)} if each.values else {"type": "string"}
-            parameter = {"name": each.name, "in": "query", "description": each.meaning, "schema": schema}
-            if each.repeated:
-                parameter["schema"] = {"type": "array", "items": schema}
-            if each.required:
-                parameter["required"] = True
-            yield parameter
-
-    def _resolved(self, schema: Json) -> Json:
-        reference = schema.get("$ref")
-        return schema if reference is None else self.components[reference.rpartition("/")[2]]
-
-
-def _event(name: str, event: type[Any], data: Json) -> Json:
-    summary, _, _ = (event.__doc__ or "").partition("\n\n")
-    return {
-        "title": name,
-        "description": " ".join(summary.split()),
-        "type": "object",
-        "allOf": [{"$ref": _REFERENCE.format(model="EventEnvelope")}],
-        "properties": {"type": {"const": name}, "data": data},
-        "required": ["type", "data"],
-        "unevaluatedProperties": False,
-    }
-
-
-def _walk(value: Json, change: Callable[[dict[str, Json]], None]) -> None:
-    if isinstance(value, dict):
-        change(value)
-        for each in list(value.values()):
-            _walk(each, change)
-    elif isinstance(value, list):
-        for each in value:
-            _walk(each, change)
-
-
-def _close_and_connect(schema: dict[str, Json]) -> None:
-    """What has fields has no others, in either direction; a place for an event refers to what an event is.
-
-    Titles that repeat a field's name are left out.
-    """
-    for each in schema.get("properties", {}).values():
-        if isinstance(each, dict) and isinstance(each.get("title"), str):
-            del each["title"]
-    if schema.get("type") == "object" and "properties" in schema and "allOf" not in schema:
-        schema.setdefault("additionalProperties", False)
-    if schema.pop(EVENT_MARK, False):
-        schema.clear()
-        schema["$ref"] = _REFERENCE.format(model="Event")
-
-
-def problems_of(operation: Operation) -> Iterator[ProblemType]:
-    """Every problem that an operation may answer with."""
-    known: list[KnownProblem] = [*operation.problems, *_OF_EVERY_OPERATION]
-    if operation.roles is not EVERYONE:
-        known += _OF_EVERY_KEY
-        if operation.roles != ALL_ROLES:
-            known.append(ROLE_NOT_ALLOWED)
-    if "{" in operation.path:
-        known.append(PATH_NOT_FOUND)
-    for each in dict.fromkeys(known):
-        yield each if isinstance(each, ProblemType) else of_refusal(each)
-
-
-def _by_status(operation: Operation) -> Mapping[int, list[ProblemType]]:
-    found: dict[int, dict[str, ProblemType]] = {}
-    for problem in problems_of(operation):
-        found.setdefault(problem.status, {})[problem.code] = problem
-    return {status: sorted(problems.values(), key=lambda each: each.code) for status, problems in sorted(found.items())}
 
 
 class _Shared:
@@ -377,7 +199,7 @@ def _add_problems(answer: Json, problems: list[ProblemType]) -> None:
     answer.setdefault("content", {})["application/problem+json"] = {
         "schema": {
             "allOf": [
-                {"$ref": _REFERENCE.format(model="ProblemDocument")},
+                {"$ref": REFERENCE.format(model="ProblemDocument")},
                 {"properties": {"type": {"enum": [each.uri for each in problems]}}},
             ]
         }
@@ -401,39 +223,3 @@ def _path_values(operation: Operation) -> Iterator[Json]:
 def _headers(operation: Operation) -> Iterator[Json]:
     for name in operation.headers:
         yield {"name": name, "in": "header", **_HEADERS[name]}
-
-
-def _description(operation: Operation) -> str:
-    if operation.roles is EVERYONE:
-        roles = "Needs no key."
-    else:
-        roles = "Roles: " + ", ".join(sorted(f"`{role}`" for role in operation.roles)) + "."
-    return f"{operation.description}\n\n{roles}".strip()
-
-
-def _section(tag: str, operations: Iterable[Operation]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{operation.method} {html.escape(operation.path)}</code></td>"
-        f"<td>{html.escape(operation.summary)}<br>"
-        f"<small>{html.escape(_description(operation)).replace('`', '')}</small></td>"
-        f"<td><small>{', '.join(_shown(status) for status in _by_status(operation))}</small></td></tr>"
-        for operation in operations
-    )
-    return f"<h2>{html.escape(tag)}</h2><table>{rows}</table>"
-
-
-def _shown(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}"
-
-
-_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Rapport {version}</title>
-<meta name="viewport" content="width=device-width">
-<style>body{{font-family:sans-serif;margin:2em auto;max-width:75em;padding:0 1em}}
-table{{border-collapse:collapse;width:100%}}td{{border-top:1px solid #ccc;padding:.4em;vertical-align:top}}
-small{{color:#555}}</style></head>
-<body><h1>Rapport {version}</h1>
-<p>The full description, with every schema and every problem: <a href="/openapi.json">/openapi.json</a>.</p>
-{sections}</body></html>
-"""

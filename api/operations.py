@@ -85,6 +85,15 @@ class Operation:
             msg = f"{self.method} {self.path} has no roles: say who may use it"
             raise ValueError(msg)
 
+    @property
+    def meaning(self) -> str:
+        """What it does, and who may use it."""
+        if isinstance(self.roles, Access):
+            who = "Needs no key."
+        else:
+            who = "Roles: " + ", ".join(sorted(f"`{role}`" for role in self.roles)) + "."
+        return f"{self.description}\n\n{who}".strip()
+
 
 class QueryReader:
     """Reads the parameters of one operation into its dataclass.

@@ -49,6 +49,9 @@ class Limits:
     """Requests under way with one key, so that one sender cannot take all places."""
 
 
+_OF_EVERY_ANSWER = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Answers show personal data, and what holds now: nobody on the way keeps them, and nobody guesses what they are."""
+
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -144,7 +147,7 @@ class Service:
         return actor
 
     async def _send(self, response: Response, send: Send, *, close: bool, method: str) -> None:
-        headers = [(b"content-type", response.media_type), *response.headers]
+        headers = [(b"content-type", response.media_type), *_OF_EVERY_ANSWER, *response.headers]
         if close:
             headers.append((b"connection", b"close"))
         start = {"type": "http.response.start", "status": response.status, "headers": headers}

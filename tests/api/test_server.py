@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from api.server import Server, ServerLimits, make_server
+from api.server import HEAD_SECONDS_MAX, BoundedProtocol, Server, ServerLimits, make_server
+from api.service import Service
 from application.commands import Role
 from tests.api.bodies import ACME
 from tests.api.running import SECRETS, Clock, ports_on
-from tests.asynchronous import asynchronous
+from tests.asynchronous import asynchronous, until
 from tests.in_memory import InMemoryLog
 
 KEY = f"Authorization: Bearer {SECRETS[Role.SERVICE]}\r\n"
@@ -40,8 +41,19 @@ class Listening:
     """A server that listens."""
 
     server: Server
+    service: Service
     log: InMemoryLog
     port: int
+
+    async def connections(self, number: int) -> list[BoundedProtocol]:
+        """The server's ends of so many connections, as soon as they are there."""
+        found = self.server.server_state.connections
+
+        async def are_there() -> bool:
+            return len(found) == number
+
+        await until(are_there)
+        return [each for each in found if isinstance(each, BoundedProtocol)]
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -61,10 +73,7 @@ class Listening:
                     writer.write(piece)
                     await writer.drain()
                 writer.write_eof()
-            try:
-                return await reader.read()
-            except ConnectionError:
-                return b""
+            return await rest(reader)
 
 
 @contextlib.asynccontextmanager
@@ -78,11 +87,19 @@ async def listening(limits: ServerLimits | None = None) -> AsyncIterator[Listeni
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await started.wait()
     try:
-        yield Listening(server, log, listener.getsockname()[1])
+        yield Listening(server, service, log, listener.getsockname()[1])
     finally:
         server.should_exit = True
         await serving
         listener.close()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Everything that still comes until the connection ends."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], Any]:
@@ -184,21 +201,23 @@ async def test_a_head_that_never_ends_is_not_kept() -> None:
 
 
 @asynchronous
-async def test_a_head_that_takes_too_long_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.server.HEAD_SECONDS_MAX", 0.0)
+async def test_a_head_that_takes_too_long_ends_the_connection() -> None:
     async with listening() as server, server.connected() as (reader, writer):
         writer.write(b"GET /livez HTTP/1.1\r\n")
-        assert await reader.read() == b""
+        (connection,) = await server.connections(1)
+        connection.end_if_late(asyncio.get_running_loop().time() + HEAD_SECONDS_MAX / 2)
+        writer.write(b"Host: x\r\n")
+        connection.end_if_late(asyncio.get_running_loop().time() + HEAD_SECONDS_MAX + 1)
+        assert await rest(reader) == b""
 
 
 @asynchronous
-async def test_a_connection_that_rests_between_requests_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_rests_between_requests_is_left_alone() -> None:
     async with listening() as server, server.connected() as (reader, writer):
         writer.write(GET)
         await answer(reader)
-        monkeypatch.setattr("api.server.HEAD_SECONDS_MAX", 0.0)
-        await asyncio.sleep(1.2)  # the server looks once a second
-        monkeypatch.undo()
+        (connection,) = await server.connections(1)
+        connection.end_if_late(asyncio.get_running_loop().time() + 10 * HEAD_SECONDS_MAX)
         writer.write(GET)
         assert (await answer(reader))[0] == 200
 
@@ -226,7 +245,7 @@ async def test_a_large_body_that_is_not_wanted_ends_its_connection() -> None:
         writer.write(post(b"", "Content-Length: 9999999"))
         found, headers, _ = await answer(reader)
         assert (found, headers["connection"]) == (413, "close")
-        assert await reader.read() == b""
+        assert await rest(reader) == b""
 
 
 @asynchronous
@@ -254,7 +273,7 @@ async def test_an_upgrade_is_not_followed() -> None:
 async def test_more_connections_than_a_process_holds_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.server.CONNECTIONS_MAX", 1)
     async with listening() as server, server.connected():
-        await asyncio.sleep(0.05)
+        await server.connections(1)
         answered = await server.say(GET)
     assert answered == b"" or (status(answered) == 503 and b"too-busy" in answered)
 
@@ -265,13 +284,16 @@ async def test_when_it_stops_it_answers_what_was_asked_and_asks_everybody_to_lea
         writer.write(GET)
         await answer(reader)
         waiting.write(GET.replace(b"/v1/events", b"/v1/events?wait=30s"))
-        await waiting.drain()
-        await asyncio.sleep(0.05)
+
+        async def waits() -> bool:
+            return server.service.requests_under_way == 1
+
+        await until(waits)
         server.server.should_exit = True
         found, headers, _ = await answer(waiter)
         assert (found, headers["connection"]) == (200, "close")
         writer.write(post(REGISTER))
         found, headers, _ = await answer(reader)
         assert (found, headers["connection"]) == (201, "close")
-        assert await reader.read() == b""
+        assert await rest(reader) == b""
     assert len(server.log.recorded) == 1
