@@ -40,7 +40,7 @@ from infrastructure.api_keys import UsableKeys
 from infrastructure.codec import Codec
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyFile
-from infrastructure.event_store import AsyncPool, LogReader, PostgresEventLog
+from infrastructure.event_store import AsyncPool, LogReader, PostgresEventLog, StoreLimits
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import new_id
 from infrastructure.server import databases_of
