@@ -47,7 +47,7 @@ class Conversation:
         self._first_reply: Reply | None = None
         self._first_is_live = False
         self._later_reply: Reply | None = None
-        """The first one that is not the opening itself."""
+        """The first one after the opening."""
         self._turn: Waiting | None = None
         self._dormant: Waiting | None = None
         """A message after the end of the case; it begins a turn if the case goes on after all."""
@@ -68,12 +68,12 @@ class Conversation:
         elif self._first_reply is not None:
             self._wait(message, goes_on=goes_on)
 
-    def person_replied(self, reply: Reply, *, is_live: bool = False, is_opening: bool = False) -> None:
-        """A person answered in public."""
+    def person_replied(self, reply: Reply, *, is_live: bool = False, is_later: bool = True) -> None:
+        """A person answered in public; `is_later` says whether the case had been opened before."""
         self.replies.append(reply)
         self._is_answered = True
         self.end_pause(reply.at)
-        if self._later_reply is None and not is_opening:
+        if self._later_reply is None and is_later:
             self._later_reply = reply
         if self.is_first_awaited:
             self._first_reply = reply

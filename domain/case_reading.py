@@ -170,25 +170,23 @@ class _Reader:
         self.left = Left()
 
     def read(self, merged: Mapping[CaseId, Left]) -> None:
-        """Read all entries, the opening first, whatever messages are from before it."""
+        """Read all entries; messages may be from before the opening, the states begin with it."""
         self._merged = merged
-        first, *others = self._entries
-        if type(first.event) is not CaseOpened:
-            first = next(entry for entry in self._entries if type(entry.event) is CaseOpened)
-            others = [entry for entry in self._entries if entry is not first]
-        for entry in (first, *others):
+        for entry in self._entries:
+            if isinstance(entry.event, CaseOpened):
+                self._begin(entry.event, entry.occurred_at, entry.position)
+        for entry in self._entries:
             self._tell(entry.event, entry.occurred_at, entry.position)
 
     def timeline(self) -> CaseTimeline:
         """All that was read."""
-        opening, opened_at, opened_by = self._opening
         ended = None if self._ended_at is None else _UNANSWERED[self._ended_as]
-        total, human, zendesk = self._said.first_responses(opened_at, opened_by, ended)
+        total, human, zendesk = self._said.first_responses(self._opened_at, self._opened_by, ended)
         turns, pauses = self._said.running()
         return CaseTimeline(
-            opening=opening,
-            opened_at=opened_at,
-            opened_by=opened_by,
+            opening=self._opening,
+            opened_at=self._opened_at,
+            opened_by=self._opened_by,
             status=self._course.status,
             ended_at=self._ended_at,
             intervals=(*self._intervals, self._interval(self._course.status, None)),
@@ -221,7 +219,7 @@ class _Reader:
                 self._customer_wrote(event, at, position)
             case PublicReplySent(sender=ActorClass.AGENT_PUBLIC, staff_id=staff_id):
                 self._take(Step.PERSON_REPLIED, at, position)
-                self._said.person_replied(self._reply(at, position, staff_id))
+                self._said.person_replied(self._reply(at, position, staff_id), is_later=at >= self._opened_at)
             case InternalNoteAdded(sender=ActorClass.AGENT_INTERNAL):
                 self._take(Step.PERSON_WORKED, at, position)
             case CaseAssigned(by=by) | CaseTransferred(by=by):
@@ -264,7 +262,11 @@ class _Reader:
             case SatisfactionRequested():
                 self._invitations.append((at, event))
 
-    def _describe(self, event: SupportCaseEvent, at: datetime) -> None:
+    def _describe(
+        self,
+        event: CaseAssigned | CaseTransferred | PriorityChanged | CustomerIdentified | CaseClassified,
+        at: datetime,
+    ) -> None:
         """By what the case is counted from now on."""
         profile = replace(self._profiles[-1], since=at)
         match event:
@@ -276,14 +278,15 @@ class _Reader:
                 profile = replace(profile, priority=priority)
             case CustomerIdentified(customer_id=customer_id):
                 profile = replace(profile, customer_id=customer_id)
-            case CaseClassified(category=category, product_id=product_id, root_cause=root_cause):
-                product_id = product_id or profile.product_id
-                profile = replace(profile, category=category, product_id=product_id, root_cause=root_cause)
+            case _:
+                product_id = event.product_id or profile.product_id
+                profile = replace(profile, category=event.category, product_id=product_id, root_cause=event.root_cause)
         self._profiles.append(profile)
 
-    def _open(self, opened: CaseOpened, at: datetime, position: int) -> None:
-        self._opening = (opened, at, position)
-        self._since, self._since_position = at, position
+    def _begin(self, opened: CaseOpened, at: datetime, position: int) -> None:
+        self._opening = opened
+        self._opened_at = self._since = at
+        self._opened_by = self._since_position = position
         first = Profile(
             since=at,
             customer_id=opened.customer_id,
@@ -297,16 +300,18 @@ class _Reader:
         self._profiles.append(first)
         if opened.calendar_id is not None:
             self._calendars.append((FROM_THE_BEGINNING, opened.calendar_id))
+
+    def _open(self, opened: CaseOpened, at: datetime, position: int) -> None:
         written_at = opened.waiting_since or at
         for step in opening_steps(opened):
             self._take(step, at, position)
             if step is Step.CUSTOMER_WROTE:
                 message = Waiting(message_id=opened.message_id, since=written_at, position=position)
                 needed = opened.message_id not in self._needless
-                self._said.customer_wrote(message, needs_reply=needed, goes_on=True)
+                self._said.customer_wrote(message, needs_reply=needed, goes_on=self._course.status in ACTIVE)
             elif step is Step.PERSON_REPLIED:
                 reply = self._reply(written_at, position, opened.staff_id)
-                self._said.person_replied(reply, is_live=opened.answered_live, is_opening=True)
+                self._said.person_replied(reply, is_live=opened.answered_live, is_later=False)
 
     def _customer_wrote(self, event: CustomerMessageReceived, at: datetime, position: int) -> None:
         self._take(Step.CUSTOMER_WROTE, at, position)
@@ -317,7 +322,8 @@ class _Reader:
         )
         if event.answered_live:
             self._take(Step.PERSON_REPLIED, at, position)
-            self._said.person_replied(self._reply(at, position, event.staff_id), is_live=True)
+            reply = self._reply(at, position, event.staff_id)
+            self._said.person_replied(reply, is_live=True, is_later=at >= self._opened_at)
 
     def _reply(self, at: datetime, position: int, staff_id: StaffId | None) -> Reply:
         return Reply(at=at, position=position, staff_id=staff_id, team_id=self._profiles[-1].team_id)
