@@ -213,16 +213,19 @@ class Folded:
         self.model = model
         self.tables = Tables(SCHEMA, Build(model.name, model.version))
         self.connection = psycopg.connect(databases.projector)
+        self.connection.execute("SET idle_in_transaction_session_timeout = 0")
         self._position = 0
         create_tables(self.connection, model, self.tables)
 
     @contextmanager
     def afresh(self) -> Iterator["Folded"]:
-        """Begin with empty tables, and leave them as they were."""
-        position, self._position = self._position, 0
-        with self.connection.transaction(force_rollback=True):
-            yield self
-        self._position = position
+        """Begin with empty tables, and leave everything as it was."""
+        model, position, self._position = self.model, self._position, 0
+        try:
+            with self.connection.transaction(force_rollback=True):
+                yield self
+        finally:
+            self.model, self._position = model, position
 
     def fold(self, log: LogOf, page_size: int = 500) -> "Folded":
         """Fold what it has not folded yet."""

@@ -76,12 +76,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.fixture
-def cards(databases: Databases) -> Iterator[Folded]:
-    with folding(databases, CustomerCards()) as folded:
-        yield folded
-
-
-@pytest.fixture
 def log() -> LogOf:
     """Acme and Ada are known: positions 1 and 2."""
     log = LogOf()
@@ -395,7 +389,15 @@ def test_what_a_contact_person_has_no_more_finds_nobody(cards: Folded, log: LogO
             assert found(cards, log, "hopper") == ["C-1001"]
 
 
-def test_an_erased_person_is_not_found_from_that_moment_on(superuser: str, cards: Folded, log: LogOf) -> None:
+@pytest.fixture
+def own_cards(databases: Databases) -> Iterator[Folded]:
+    """Customer cards in a database of their own, in which somebody may be erased."""
+    with folding(databases, CustomerCards()) as folded:
+        yield folded
+
+
+def test_an_erased_person_is_not_found_from_that_moment_on(superuser: str, own_cards: Folded, log: LogOf) -> None:
+    cards = own_cards
     added = log.append(ACME, GRACE_ADDED)
     cards.fold(log)
     before = cards.digest()

@@ -1,7 +1,6 @@
 """The reports on revenue: how they are asked, compared, paged and written."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,10 +16,10 @@ from projections import revenue_statistics, revenue_sums
 from projections.read_model import Build, Kept, Snapshot, Tables
 from projections.reports import Evidence, ParameterIsInvalid, ReportAnswer, canonical_json
 from projections.revenue_reports import RevenueStatisticsReport, RevenueToDateReport
-from projections.revenue_statistics import ROLL_UPS, RevenueStatistics
+from projections.revenue_statistics import ROLL_UPS
 from projections.revenue_sums import Window, months_before
 from tests.people import ACME, ADA
-from tests.projections.logs import Folded, ask_report, folding, project
+from tests.projections.logs import Folded, ask_report, project
 from tests.projections.trade import FLOUR, OVEN, YEAST, Trade, line
 
 REPORT, TO_DATE = RevenueStatisticsReport(), RevenueToDateReport()
@@ -33,12 +32,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     small = tuple(replace(each, levels=(2, 3)) for each in ROLL_UPS)
     monkeypatch.setattr(revenue_statistics, "ROLL_UPS", small)
     monkeypatch.setattr(revenue_sums, "ROLL_UPS", small)
-
-
-@pytest.fixture
-def revenue(databases: Databases) -> Iterator[Folded]:
-    with folding(databases, RevenueStatistics()) as folded:
-        yield folded
 
 
 def listed(parameters: dict[str, str | list[str]]) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """Revenue: what every figure is, at any position, however the log was folded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.sales_document import DocumentLine
-from infrastructure.database import Databases
 from projections import revenue_statistics, revenue_sums
 from projections.read_model import Page, Snapshot
 from projections.reports import Parameters, ReportAnswer
@@ -25,7 +24,7 @@ from projections.revenue_statistics import (
 )
 from tests.people import ACME, ADA
 from tests.projections import oracle
-from tests.projections.logs import Folded, folding
+from tests.projections.logs import Folded
 from tests.projections.trade import BUYERS, FLOUR, OVEN, YEAST, Trade, line
 
 REPORT = RevenueStatisticsReport()
@@ -38,12 +37,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     small = tuple(replace(each, levels=(2, 3)) for each in ROLL_UPS)
     monkeypatch.setattr(revenue_statistics, "ROLL_UPS", small)
     monkeypatch.setattr(revenue_sums, "ROLL_UPS", small)
-
-
-@pytest.fixture
-def revenue(databases: Databases) -> Iterator[Folded]:
-    with folding(databases, RevenueStatistics()) as folded:
-        yield folded
 
 
 def asking(**parameters: str | list[str]) -> Callable[[Snapshot], Any]:
@@ -132,6 +125,40 @@ def test_an_invoice_counts_once_in_every_group_that_it_has_lines_in(revenue: Fol
     assert invoices("category") == {None: 1, "baking": 2}
     assert invoices("country") == {"DE": 2, "FR": 1}
     assert invoices("kind") == {"adjustment": 0, "invoice": 2}
+
+
+def test_an_invoice_still_counts_once_when_its_products_have_moved(revenue: Folded) -> None:
+    trade = Trade().registered()
+    trade.assign(YEAST, "baking", FIRST)
+    trade.invoice(FIRST, line(YEAST, country="FR"), line(FLOUR), line(FLOUR, country="FR"), line(YEAST))
+    before = trade.invoice(FIRST, line(FLOUR, country="FR"))
+    together = trade.assign(FLOUR, "baking", FIRST)
+    apart = trade.assign(YEAST, "yeast", FIRST)
+    for _ in range(8):
+        trade.assign(OVEN, "ovens", FIRST)
+    revenue.fold(trade.log)
+
+    def invoices(position: int, by: str) -> dict[tuple[object, ...], object]:
+        rows = ask(revenue, position, by=by).rows
+        return {tuple(row[name] for name in by.split(",")): row["invoices"] for row in rows}
+
+    pairs = "category,country"
+    assert invoices(before, pairs) == {
+        (None, "DE"): 1,
+        (None, "FR"): 2,
+        ("baking", "DE"): 1,
+        ("baking", "FR"): 1,
+    }
+    assert invoices(together, pairs) == {("baking", "DE"): 1, ("baking", "FR"): 2}
+    assert invoices(together, "category") == {("baking",): 2}
+    for position in (apart, apart + 8):
+        assert invoices(position, pairs) == {
+            ("baking", "DE"): 1,
+            ("baking", "FR"): 2,
+            ("yeast", "DE"): 1,
+            ("yeast", "FR"): 1,
+        }
+        assert invoices(position, "category") == {("baking",): 2, ("yeast",): 1}
 
 
 def test_the_average_invoice_value_is_one_division_of_what_is_told_beside_it(revenue: Folded) -> None:
@@ -400,7 +427,7 @@ def _expected(row: Any) -> oracle.Expected:
     )
 
 
-@several
+@settings(several, max_examples=20)
 @given(trade=trades())
 def test_it_makes_no_difference_how_the_log_is_cut_into_pages(revenue: Folded, trade: Trade) -> None:
     digests = []
@@ -440,7 +467,7 @@ def test_parts_add_up_to_the_whole(revenue: Folded, trade: Trade, where: str) ->
         assert sum(row[measure] for row in answer.rows) == answer.total[measure]  # type: ignore[misc] # a row holds anything
 
 
-@several
+@settings(several, max_examples=10)
 @given(trade=trades(size_min=20, size_max=60))
 def test_an_independent_calculation_over_the_lines_agrees(revenue: Folded, trade: Trade) -> None:
     head = trade.log.head()

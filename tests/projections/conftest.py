@@ -1,0 +1,54 @@
+"""Read models for tests that only fold and ask: their tables are made once, and each test leaves them as they were."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from infrastructure.database import LOGIN_ROLES, Databases
+from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.passwords import load_passwords
+from infrastructure.settings import Settings
+from projections.customer_card import CustomerCards
+from projections.revenue_statistics import RevenueStatistics
+from tests.projections.logs import Folded
+
+
+@pytest.fixture(scope="session")
+def folding_databases(postgres: EmbeddedPostgres, prepared_template: str) -> Iterator[Databases]:
+    """A database in which nothing is ever committed."""
+    name, administrator = "folding", postgres.administrator("postgres")
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {prepared_template}".encode())
+    passwords, settings = load_passwords(postgres.data, LOGIN_ROLES), Settings(data=postgres.data)
+    yield Databases.at(postgres.administrator(name), passwords, settings)
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def _all_revenue(folding_databases: Databases) -> Iterator[Folded]:
+    folded = Folded(folding_databases, RevenueStatistics())
+    yield folded
+    folded.close()
+
+
+@pytest.fixture
+def revenue(_all_revenue: Folded) -> Iterator[Folded]:
+    """Revenue statistics of an empty log."""
+    with _all_revenue.afresh():
+        yield _all_revenue
+
+
+@pytest.fixture(scope="session")
+def _all_cards(folding_databases: Databases) -> Iterator[Folded]:
+    folded = Folded(folding_databases, CustomerCards())
+    yield folded
+    folded.close()
+
+
+@pytest.fixture
+def cards(_all_cards: Folded) -> Iterator[Folded]:
+    """Customer cards of an empty log."""
+    with _all_cards.afresh():
+        yield _all_cards
