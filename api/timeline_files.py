@@ -234,11 +234,19 @@ def _days(name: str) -> Sequence[str]:
     first, dash, last = name.lower().partition("-")
     if not dash or first not in WEEKDAYS or last not in WEEKDAYS:
         return (name,)
-    return WEEKDAYS[WEEKDAYS.index(first) : WEEKDAYS.index(last) + 1]
+    week = (*WEEKDAYS, *WEEKDAYS)
+    begins = week.index(first)
+    return week[begins : week.index(last, begins) + 1]
 
 
 def _interval(value: object) -> object:
-    return value.split("-") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    opens, dash, closes = value.partition("-")
+    if not dash:
+        msg = f"an interval is written 09:00-17:00, not {value}"
+        raise ValueError(msg)
+    return [opens, closes]
 
 
 def read_timeline_file(text: str | bytes) -> TimelineFile:
