@@ -88,7 +88,7 @@ def examine(log: LogContent, requests: Iterable[Sent]) -> list[Figure]:
         Figure("missing positions", _gaps(log), 0),
         Figure("streams with a gap", _stream_gaps(log), 0),
         Figure("answers that changed", sum(request.changed_answers for request in known), 0),
-        Figure("commands never answered", sum(len(request.keys) - len(request.acknowledged) for request in known), 0),
+        Figure("commands never answered", sum(key not in r.acknowledged for r in known for key in r.keys), 0),
     ]
 
 

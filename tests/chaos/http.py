@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,8 +39,7 @@ class Connection:
     def close(self) -> None:
         """Connect anew next time."""
         if self._streams is not None:
-            with suppress(OSError):
-                self._streams[1].close()
+            self._streams[1].transport.abort()
             self._streams = None
 
     def write(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -49,7 +49,10 @@ class Load:
 
     async def client(self, work: Iterator[Sent]) -> None:
         """Send one request after the other, as long as they may flow."""
-        connection = Connection(self.address, self.key)
+        with closing(Connection(self.address, self.key)) as connection:
+            await self._send_all(work, connection)
+
+    async def _send_all(self, work: Iterator[Sent], connection: Connection) -> None:
         while True:
             try:
                 is_new = await connection.open()
@@ -130,22 +133,28 @@ class Load:
         """The requests of which something was not answered as recorded."""
         return [request for request in self.sent if not request.is_answered]
 
+    async def repeat(self, requests: Iterable[Sent]) -> None:
+        """Send requests once more that were answered."""
+        with closing(Connection(self.address, self.key)) as connection:
+            for request in requests:
+                await connection.open()
+                await self.send(request, connection)
+
     async def send_again(self) -> int:
         """Send again, with their keys, until all is answered as recorded; how many requests it was."""
         open_requests = self.unanswered()
         deadline = time.monotonic() + GIVE_UP_SECONDS
-        for request in open_requests:
-            connection = Connection(self.address, self.key)
-            while not request.is_answered:
-                if time.monotonic() > deadline:
-                    what = f"an answer to {request.path}, which was answered with {request.statuses}"
-                    raise NothingCameAbout(what)
-                try:
-                    await connection.open()
-                    await self.send(request, connection)
-                except OSError:
-                    await asyncio.sleep(_PAUSE_SECONDS)
-            connection.close()
+        with closing(Connection(self.address, self.key)) as connection:
+            for request in open_requests:
+                while not request.is_answered:
+                    if time.monotonic() > deadline:
+                        what = f"an answer to {request.path}, which was answered with {request.statuses}"
+                        raise NothingCameAbout(what)
+                    try:
+                        await connection.open()
+                        await self.send(request, connection)
+                    except OSError:
+                        await asyncio.sleep(_PAUSE_SECONDS)
         return len(open_requests)
 
 
@@ -171,3 +180,4 @@ async def load(address: str, key: str, name: str) -> AsyncIterator[Load]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was closed is let go of in the next round of the loop

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -96,16 +96,15 @@ def failing_fsync(service: ServiceUnderTest) -> Iterator[None]:
     traced = [service.process.pid, *service.server_processes()]
     calls = "fsync,fdatasync,sync_file_range"
     command = [str(STRACE), "-f", "-qq", "-o", "/dev/null", f"--trace={calls}", f"--inject={calls}:error=EIO"]
-    tracer = subprocess.Popen([*command, *(f"--attach={pid}" for pid in traced)], stderr=subprocess.PIPE)
-    try:
-        eventually("strace is attached", lambda: tracer.poll() is not None or all(map(_is_traced, traced)))
-        if tracer.poll() is not None:
-            message = f"strace cannot attach: {tracer.communicate()[1].decode(errors='replace')}"
-            raise CannotBeMade(message)
-        yield
-    finally:
-        tracer.terminate()
-        tracer.wait()
+    with subprocess.Popen([*command, *(f"--attach={pid}" for pid in traced)], stderr=subprocess.PIPE) as tracer:
+        try:
+            eventually("strace is attached", lambda: tracer.poll() is not None or all(map(_is_traced, traced)))
+            if tracer.poll() is not None:
+                message = f"strace cannot attach: {tracer.communicate()[1].decode(errors='replace')}"
+                raise CannotBeMade(message)
+            yield
+        finally:
+            tracer.terminate()
 
 
 def _is_traced(process: int) -> bool:
@@ -169,16 +168,15 @@ class Probes:
         """Ask again and again, each time on a new connection."""
         while True:
             started = time.monotonic()
-            connection = Connection(address, "")
-            try:
-                async with asyncio.timeout(GIVE_UP_SECONDS):
-                    await connection.open()
-                    connection.write("GET", "/livez")
-                    head = await connection.head()
-                self.wrong += head.status != 200
-            except (OSError, TimeoutError):
-                self.wrong += 1
-            connection.close()
+            with closing(Connection(address, "")) as connection:
+                try:
+                    async with asyncio.timeout(GIVE_UP_SECONDS):
+                        await connection.open()
+                        connection.write("GET", "/livez")
+                        head = await connection.head()
+                    self.wrong += head.status != 200
+                except (OSError, TimeoutError):
+                    self.wrong += 1
             seconds = time.monotonic() - started
             self.answers += 1
             self.slow += seconds > QUICK_SECONDS
