@@ -7,6 +7,7 @@ incident, and all in which something is unusual. With RAPPORT_FULL=1 it is the w
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,12 @@ PRIORITIES = {"1": "critical", "2": "high", "3": "normal", "4": "low"}
 
 
 @pytest.fixture(scope="module")
-def incidents(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> IncidentLog:
+def incidents(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IncidentLog]:
     """The tables of the whole file, and which incidents are in the sample."""
     read = read_incidents(real_data, tmp_path_factory.mktemp("incidents"))
-    read.tables.execute(f"CREATE TABLE sample AS SELECT * FROM incidents WHERE {SAMPLE}")
-    return read
+    with closing(read.tables):
+        read.tables.execute(f"CREATE TABLE sample AS SELECT * FROM incidents WHERE {SAMPLE}")
+        yield read
 
 
 @pytest.fixture(scope="module")
