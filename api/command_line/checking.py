@@ -1,6 +1,8 @@
 """`rapport verify-settings` and `rapport check`: whether everything is as it has to be."""
 
 from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import psycopg
 from rich.markup import escape
@@ -9,12 +11,19 @@ from api.business_time_cases import NotACaseFile
 from api.checks import CheckedCase, Verdict, check_business_time
 from api.command_line.tenants import opened
 from api.command_line.terminal import EXIT_NOT_UNDERSTOOD, EXIT_REFUSED, CommandFailed, output, settings_of, table
+from api.timeline_files import NotATimelineFile
+from api.timelines import check_timelines
 from infrastructure.database import unsafe_settings
+
+_CHECKS: Final[Mapping[str, Callable[[bytes], Sequence[CheckedCase]]]] = {
+    "business-time": check_business_time,
+    "timelines": check_timelines,
+}
 
 
 def run(given: Namespace) -> int:
     """Check what is asked for."""
-    return _settings(given) if given.what == "settings" else _business_time(given)
+    return _settings(given) if given.what == "settings" else _cases(given)
 
 
 def _settings(given: Namespace) -> int:
@@ -38,13 +47,13 @@ def _settings(given: Namespace) -> int:
     return 0
 
 
-def _business_time(given: Namespace) -> int:
+def _cases(given: Namespace) -> int:
     try:
-        cases = check_business_time(given.file.read_bytes())
+        cases = _CHECKS[given.what](given.file.read_bytes())
     except OSError as error:
         message = f"{given.file} cannot be read: {error.strerror}"
         raise CommandFailed(message, EXIT_NOT_UNDERSTOOD) from None
-    except NotACaseFile as error:
+    except (NotACaseFile, NotATimelineFile) as error:
         raise CommandFailed(str(error), EXIT_NOT_UNDERSTOOD) from None
     listed = table("case", "kind", "", "expected", "got", "remark")
     for case in cases:

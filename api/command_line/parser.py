@@ -251,13 +251,17 @@ def _verify_settings(commands: Commands) -> None:
 def _check(commands: Commands) -> None:
     parser = _command(commands, "check", "checking", "check files of cases against the definitions of Rapport")
     kinds = parser.add_subparsers(title="kinds of cases", metavar="KIND", required=True)
-    cases = _command(
-        kinds,
-        "business-time",
-        "checking",
-        "check cases of business time",
-        description="Says of each case whether it holds. Ends with status 1 if one does not.",
-    )
-    cases.add_argument("file", type=Path, metavar="FILE", help="the cases, as JSON")
-    cases.add_argument("--all", action="store_true", help="show the cases that hold, too")
-    cases.set_defaults(what="business-time")
+    for kind, summary, form in (
+        ("business-time", "check cases of business time", "JSON"),
+        ("timelines", "check timelines of support cases (docs/reference/timelines.md)", "TOML"),
+    ):
+        cases = _command(
+            kinds,
+            kind,
+            "checking",
+            summary,
+            description="Says of each case whether it holds. Ends with status 1 if one does not.",
+        )
+        cases.add_argument("file", type=Path, metavar="FILE", help=f"the cases, as {form}")
+        cases.add_argument("--all", action="store_true", help="show the cases that hold, too")
+        cases.set_defaults(what=kind)

@@ -522,3 +522,11 @@ def test_a_reader_who_has_seen_enough_ends_a_command_in_silence() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_timelines_are_checked(tmp_path: Path, capsys: Captured) -> None:
+    worked_out = Path(__file__).parents[1] / "timelines" / "15-closed-without-resolution.toml"
+    assert main(["check", "timelines", str(worked_out)]) == 0
+    assert re.fullmatch(r"(\d+) cases: \1 holds\n", capsys.readouterr().out)
+    (tmp_path / "no.toml").write_text("cases = 1")
+    assert main(["check", "timelines", str(tmp_path / "no.toml")]) == 2
