@@ -61,7 +61,7 @@ class InPostgres:
             )
 
     @asynccontextmanager
-    async def open(
+    async def open(  # noqa: PLR0913 - what a test chooses it says by name
         self,
         *,
         limits: StoreLimits | None = None,
@@ -69,6 +69,7 @@ class InPostgres:
         reading: str | None = None,
         connections_max: int = 4,
         connection_seconds_max: float = 5.0,
+        kind: type[PostgresEventLog] = PostgresEventLog,
     ) -> AsyncIterator[PostgresEventLog]:
         """The log; `appending` and `reading` are other ways to the same database."""
         service = self.databases.service
@@ -82,7 +83,7 @@ class InPostgres:
         )
         async with pool:
             codec = Codec(EVENT_TYPES, self.tenant.id)
-            log = PostgresEventLog(self.tenant, codec, appending or service, pool, limits=limits)
+            log = kind(self.tenant, codec, appending or service, pool, limits=limits)
             try:
                 yield log
             finally:
