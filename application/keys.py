@@ -23,8 +23,8 @@ SECRET_BYTES = 32
 
 AGE_SECONDS_MAX = 2.0
 """How old the answer to "is this key good?" may be."""
-UNKNOWN_AGE_SECONDS_MAX = 0.25
-"""How old it may be when the key is unknown: one that was made just now should work at once."""
+PAUSE_SECONDS = 0.25
+"""How often the keys are loaded at most: requests with unknown keys wait for that together."""
 LOAD_SECONDS_MAX = 6.0
 """How long a request waits for that answer; a database that does not answer must not hold requests for ever."""
 
@@ -87,12 +87,20 @@ class KeyRing:
     """The usable keys, remembered for `AGE_SECONDS_MAX` at most.
 
     All of them are loaded at once: so a flood of guessed keys asks the database no more than four times a second. While
-    the memory is young it is renewed in the background, and requests do not wait for it.
+    the memory is young it is renewed in the background, and requests do not wait for it. Only where a key is unknown
+    has the memory to be younger than the question: the key may have been made just now.
     """
 
-    def __init__(self, load: Usable, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        load: Usable,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._load = load
         self._clock = clock
+        self._sleep = sleep
         self._principals: Mapping[bytes, Principal] = {}
         self._loaded_at = float("-inf")
         self._loading: asyncio.Task[None] | None = None
@@ -108,8 +116,9 @@ class KeyRing:
 
     async def find(self, fingerprint: bytes) -> Principal | None:
         """Who has this key; None if nobody does. Raises `LogUnavailable`."""
+        asked_at = self._clock()
         principal = self.known(fingerprint)
-        if principal is None and self._clock() - self._loaded_at > UNKNOWN_AGE_SECONDS_MAX:
+        while principal is None and self._loaded_at < asked_at:
             await self._renewed()
             principal = self._principals.get(fingerprint)
         return principal
@@ -129,6 +138,9 @@ class KeyRing:
         return self._loading
 
     async def _reload(self) -> None:
+        early_seconds = self._loaded_at + PAUSE_SECONDS - self._clock()
+        if early_seconds > 0:
+            await self._sleep(early_seconds)
         asked_at = self._clock()
         self._principals = await self._load()
         self._loaded_at = asked_at

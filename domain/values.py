@@ -124,7 +124,6 @@ Instant: TypeAlias = Annotated[datetime, Utc()]
 """An aware datetime in UTC."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
 
 MINOR_UNITS: Mapping[str, int] = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND"), 0),
@@ -138,13 +137,6 @@ def check_currency(code: str) -> None:
     """Refuse what is not an ISO 4217 code in shape: three capital letters."""
     if not _CURRENCY.fullmatch(code):
         msg = "a currency is three capital letters (ISO 4217)"
-        raise ValueError(msg)
-
-
-def check_country(code: str) -> None:
-    """Refuse what is not an ISO 3166-1 code in shape: two capital letters."""
-    if not _COUNTRY.fullmatch(code):
-        msg = "a country is two capital letters (ISO 3166-1 alpha-2)"
         raise ValueError(msg)
 
 

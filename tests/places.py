@@ -55,6 +55,7 @@ class InPostgres:
 
     def __init__(self, databases: Databases, keys: Path, schema: str = "main") -> None:
         self.databases = databases
+        self.keys = keys
         with psycopg.connect(databases.operator) as operator:
             self.tenant: Tenant = found_tenant(
                 operator, schema, KeyFile(keys), reporting_currency="EUR", time_zone="UTC"

@@ -19,6 +19,12 @@ from tests.asynchronous import asynchronous
 from tests.in_memory import InMemoryLog
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has no good key need not wait here for being told so."""
+    monkeypatch.setattr("application.keys.PAUSE_SECONDS", 0.0)
+
+
 def operations() -> tuple[Operation, ...]:
     """Every operation of the service."""
     log = InMemoryLog()

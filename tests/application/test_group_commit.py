@@ -578,6 +578,30 @@ async def test_what_cannot_be_appended_fails_alone(place: int, caplog: pytest.Lo
 
 
 @asynchronous
+async def test_nothing_overtakes_its_own_stream_beside_what_cannot_be_appended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = WatchedLog()
+
+    async def nothing() -> None:
+        pass
+
+    async with writing(log) as writer, writing(log) as another:
+        customer = await acme(writer)
+        other = (await writer.submit(submission(register(customer_number="C-1002")))).target_id
+        log.before("append", nothing, nothing, lambda: another.submit(submission(talk(), other)))
+        sent = [
+            special(record_erased, CUSTOMER, customer),
+            submission(agree(due_days=1), other),
+            submission(agree(due_days=2), other),
+        ]
+        with caplog.at_level(logging.CRITICAL):
+            outcomes = await asyncio.gather(*(writer.submit(each) for each in sent), return_exceptions=True)
+        assert isinstance(outcomes[0], TypeError)
+        assert [each.version for each in outcomes if isinstance(each, Answer)] == [3, 4]
+
+
+@asynchronous
 async def test_an_event_that_is_too_large_is_refused_alone() -> None:
     log = WatchedLog()
     async with writing(log) as writer:

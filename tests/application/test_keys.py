@@ -11,7 +11,7 @@ from application.commands import Role
 from application.keys import (
     ACTOR_KINDS,
     AGE_SECONDS_MAX,
-    UNKNOWN_AGE_SECONDS_MAX,
+    PAUSE_SECONDS,
     KeyRing,
     Principal,
     fingerprint,
@@ -33,7 +33,11 @@ class Cabinet:
         self.opened = 0
         self.is_locked = False
         self.seconds = 100.0
-        self.ring = KeyRing(self.open, clock=lambda: self.seconds)
+        self.ring = KeyRing(self.open, clock=lambda: self.seconds, sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.seconds += seconds
 
     async def open(self) -> Mapping[bytes, Principal]:
         self.opened += 1
@@ -76,22 +80,40 @@ async def test_a_revoked_key_is_good_for_two_seconds_at_most() -> None:
     assert await cabinet.ring.find(SHOPS_KEY) is None
 
 
+@pytest.mark.parametrize("later_seconds", [0.001, PAUSE_SECONDS / 2, AGE_SECONDS_MAX])
 @asynchronous
-async def test_a_key_made_just_now_is_found() -> None:
+async def test_a_key_made_just_now_is_good_at_once(later_seconds: float) -> None:
     cabinet = Cabinet()
     await cabinet.ring.find(SHOPS_KEY)
     cabinet.keys[NOBODYS_KEY] = SHOP
-    cabinet.seconds += UNKNOWN_AGE_SECONDS_MAX + 0.01
+    cabinet.seconds += later_seconds
     assert await cabinet.ring.find(NOBODYS_KEY) == SHOP
+
+
+@asynchronous
+async def test_a_key_made_while_the_cabinet_is_open_is_found_when_it_is_opened_again() -> None:
+    cabinet = Cabinet()
+    first = asyncio.create_task(cabinet.ring.find(SHOPS_KEY))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert cabinet.opened == 1
+    assert not first.done()
+    cabinet.seconds += 0.001
+    second = asyncio.create_task(cabinet.ring.find(NOBODYS_KEY))
+    assert await first == SHOP
+    cabinet.keys[NOBODYS_KEY] = SHOP
+    assert await second == SHOP
 
 
 @asynchronous
 async def test_guessed_keys_do_not_each_open_the_cabinet() -> None:
     cabinet = Cabinet()
-    assert await asyncio.gather(*(cabinet.ring.find(fingerprint(b"%d" % i)) for i in range(100))) == [None] * 100
-    for i in range(100):
-        assert await cabinet.ring.find(fingerprint(b"%d" % i)) is None
-    assert cabinet.opened == 1
+    for _ in range(4):
+        guesses = (cabinet.ring.find(fingerprint(b"%d" % i)) for i in range(100))
+        assert await asyncio.gather(*guesses) == [None] * 100
+        cabinet.seconds += 0.001
+    assert cabinet.opened == 4
+    assert cabinet.seconds >= 100 + 3 * PAUSE_SECONDS
 
 
 @asynchronous

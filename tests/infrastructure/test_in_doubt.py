@@ -296,6 +296,18 @@ async def test_a_server_that_is_not_there_is_unavailable(log_in_postgres: InPost
 
 
 @asynchronous
+async def test_who_has_the_way_for_itself_and_loses_its_connection_leaves_it_to_the_others(
+    log_in_postgres: InPostgres,
+) -> None:
+    async with behind_a_proxy(log_in_postgres) as (log, proxy), log_in_postgres.open() as another:
+        async with log.alone():
+            proxy.cut_request(0)
+        assert proxy.cuts == 1
+        sent = batch()
+        await assert_stored_once(log, sent, await appended(another.append(sent)))
+
+
+@asynchronous
 async def test_the_writer_gives_the_first_answer_when_the_connection_was_cut(log_in_postgres: InPostgres) -> None:
     async with behind_a_proxy(log_in_postgres) as (log, proxy), writing(log) as writer:
         proxy.cut_answer()

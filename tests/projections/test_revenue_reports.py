@@ -392,6 +392,36 @@ def test_a_ranking_that_is_brought_up_is_the_ranking(
             assert brought_up.json() == fresh.json()
 
 
+@pytest.mark.usefixtures("short_rankings")
+def test_who_falls_below_what_is_kept_is_not_taken_for_the_next(revenue: Folded) -> None:
+    trade = Trade().registered()
+    buyers = [CustomerId(UUID(int=number)) for number in range(1, 6)]
+    for buyer, amount in zip(buyers, ("10.00", "9.00", "8.00", "6.00", "4.00"), strict=True):
+        trade.invoice(JANUARY, line(FLOUR, amount), customer=buyer)
+    kept = Kept()
+    question: Any = {"by": "customer", "order": "revenue", "limit": "2"}
+    assert table(ask(revenue.fold(trade.log), trade, kept=kept, **question), "revenue") == [("10.00",), ("9.00",)]
+    for buyer in buyers[:2]:
+        trade.credit_note(JANUARY, line(FLOUR, "-8.50"), customer=buyer)
+    answer = ask(revenue.fold(trade.log), trade, kept=kept, **question)
+    assert table(answer, "customer", "revenue") == [(str(buyers[2]), "8.00"), (str(buyers[3]), "6.00")]
+
+
+def test_facts_that_leave_a_selection_change_its_ranking(revenue: Folded) -> None:
+    trade = Trade().registered()
+    for product in (FLOUR, YEAST):
+        trade.assign(product, "baking", JANUARY)
+    trade.invoice(JANUARY, line(FLOUR, "10.00"))
+    trade.invoice(JANUARY, line(YEAST, "5.00"), customer=ADA)
+    kept = Kept()
+    question: Any = {"by": "customer", "order": "revenue", "where": "category:baking"}
+    before = ask(revenue.fold(trade.log), trade, kept=kept, **question)
+    assert table(before, "customer", "revenue") == [(str(ACME), "10.00"), (str(ADA), "5.00")]
+    trade.assign(FLOUR, "flour", JANUARY)
+    after = ask(revenue.fold(trade.log), trade, kept=kept, **question)
+    assert table(after, "customer", "revenue") == [(str(ADA), "5.00")]
+
+
 # Evidence
 
 
