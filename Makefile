@@ -57,9 +57,9 @@ chaos: develop ## Kill, stop and starve everything that runs, under load, and ex
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
 
 lock: ## Pin all packages again, from pyproject.toml (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --quiet --upgrade \
+	uv pip compile --universal --generate-hashes --no-header --no-strip-extras --no-emit-index-url --quiet --upgrade \
 		pyproject.toml --group build --output-file requirements.txt
-	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --quiet --upgrade \
+	uv pip compile --universal --generate-hashes --no-header --no-strip-extras --no-emit-index-url --quiet --upgrade \
 		pyproject.toml --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 $(BIN)/python:
