@@ -249,7 +249,7 @@ def test_the_status_tells_how_far_each_read_model_is(capsys: Captured) -> None:
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
     assert "Tenant main, reports in EUR." in shown
-    assert re.search(r"^revenue_statistics +\d+ +live +yes", shown, re.MULTILINE)
+    assert re.search(r"^revenue_statistics( \(build \d+\))? +\d+ +live +yes", shown, re.MULTILINE)
 
 
 def test_a_read_model_that_has_stopped_is_an_error_of_the_status(here: Serving, capsys: Captured) -> None:

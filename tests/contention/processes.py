@@ -23,6 +23,7 @@ from domain.errors import Refusal
 from infrastructure.database import Databases
 from infrastructure.event_store import PostgresEventLog
 from tests.commands import submission, writing
+from tests.contention import dice
 from tests.places import InPostgres
 
 Asked: TypeAlias = tuple[Command, str | None]
@@ -116,10 +117,11 @@ async def _work(workplace: Workplace, orders: Connection) -> None:
             GroupCommit._prove = _settle_unproved  # type: ignore[method-assign]  # noqa: SLF001 - it is the bug
         async with writing(log, batch_commands_max=workplace.batch_commands_max) as writer:
             orders.send(None)
-            while (asked := await asyncio.to_thread(orders.recv)) is not None:
+            while (order_and_asked := await asyncio.to_thread(orders.recv)) is not None:
+                seed, asked = order_and_asked
                 log.stale = frozenset()
                 order = list(range(len(asked)))
-                random.shuffle(order)
+                random.Random(seed).shuffle(order)  # noqa: S311 - it decides what happens in a test
                 told = await asyncio.gather(*(_outcome(writer, asked[place]) for place in order))
                 orders.send(Round([each for _, each in sorted(zip(order, told, strict=True))], log.stale))
 
@@ -137,10 +139,14 @@ class Workers:
     def __len__(self) -> int:
         return len(self._orders)
 
-    def work(self, *lists: Sequence[Asked]) -> list[Round]:
-        """Let each process send its list, all at the same time, and wait for all of them."""
-        for orders, asked in zip(self._orders, lists, strict=True):
-            orders.send(list(asked))
+    def work(self, *lists: Sequence[Asked], in_step: bool = False) -> list[Round]:
+        """Let each process send its list in random order, all at the same time, and wait for all of them.
+
+        `in_step` gives all of them the same order, so that they come to the same place at about the same moment.
+        """
+        seeds = [dice(2**32)] * len(lists) if in_step else [dice(2**32) for _ in lists]
+        for orders, seed, asked in zip(self._orders, seeds, lists, strict=True):
+            orders.send((seed, list(asked)))
         return [orders.recv() for orders in self._orders]
 
 

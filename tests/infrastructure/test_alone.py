@@ -62,7 +62,10 @@ async def test_it_ends_with_its_connection(log_in_postgres: InPostgres) -> None:
     async with log_in_postgres.open() as log, log_in_postgres.open() as another:
         async with log.alone():
             with psycopg.connect(log_in_postgres.databases.service) as killer:
-                killer.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+                killer.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                )
             assert isinstance(await another.append([_registration("C-1001")]), Appended)
             assert isinstance(await log.append([_registration("C-1002")]), Appended)
         assert isinstance(await another.append([_registration("C-1003")]), Appended)

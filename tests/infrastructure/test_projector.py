@@ -162,7 +162,8 @@ def test_an_outage_of_the_database_is_waited_for(
             if len(self.pages) == 1:
                 with psycopg.connect(superuser, autocommit=True) as administrator:
                     administrator.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rapport_projector'"
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE usename = 'rapport_projector' AND datname = current_database()"
                     )
 
     class Ending(LogOf):
