@@ -49,7 +49,7 @@ from infrastructure.supervised import Supervision, listening_socket
 from infrastructure.tenant import load_tenant
 from projections import REPORTS
 from projections.customer_card import KeptEvent, Show
-from projections.read_model import ReadModels
+from projections.read_model import Policy, ReadModels
 from projections.reports import Reports
 
 
@@ -193,7 +193,8 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     readers = _pool(databases.reader, settings.reader_connections_max, settings)
     store_limits = StoreLimits(statement_seconds_max=settings.service_statement_timeout_ms / 1000)
     log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool, limits=store_limits)
-    models = ReadModels(readers.connection, tenant.read_schema)
+    policy = Policy(tenant.time_zone, settings.agent_reports)
+    models = ReadModels(readers.connection, tenant.read_schema, policy)
     lag = Lag(log, models)
     metrics.add(*lag.gauges())
     writer = Writer(

@@ -23,7 +23,7 @@ from api.service import Limits
 from api.shapes import described
 from application.commands import Role
 from projections.read_model import ReadModelBehind, ReadModelNotFound
-from projections.reports import ParameterIsInvalid, ReportDefinition, ReportNotFound, Reports
+from projections.reports import Asked, ParameterIsInvalid, ReportDefinition, ReportNotFound, Reports
 
 READS_REPORTS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.REPORTING, Role.ADMIN})
 """Reports have no personal values in them."""
@@ -222,11 +222,8 @@ class ReportRoutes:
         async def handle(request: Request) -> Response:
             own, parameters = _parted(request, known)
             asked: HowToAnswer = query.read(own)
-            position = await self._position(definition, asked, parameters)
-            answer = await patiently(
-                self._reports.run(definition.name, parameters, version=asked.definition_version, position=position),
-                ANSWER_SECONDS_MAX,
-            )
+            question = await self._question(definition, asked, parameters)
+            answer = await patiently(self._reports.run(definition.name, question), ANSWER_SECONDS_MAX)
             vary = [(b"vary", b"accept")]
             if _wants_csv(request, asked.format):
                 return Response(answer.csv(), media_type=CSV + b"; charset=utf-8; header=present", headers=vary)
@@ -242,13 +239,8 @@ class ReportRoutes:
             asked: WithEvents = query.read(own)
             if asked.events and request.principal.role not in READS_THE_LOG:
                 raise wrong_parameter(parameter="events", detail="this role may see the positions of events only")
-            position = await self._position(definition, asked, parameters)
-            evidence = await patiently(
-                self._reports.evidence(
-                    definition.name, parameters, version=asked.definition_version, position=position
-                ),
-                ANSWER_SECONDS_MAX,
-            )
+            question = await self._question(definition, asked, parameters)
+            evidence = await patiently(self._reports.evidence(definition.name, question), ANSWER_SECONDS_MAX)
             body = evidence.json()
             if asked.events:
                 events = self._documents.many(await self._log.events_at(evidence.positions))
@@ -257,15 +249,14 @@ class ReportRoutes:
 
         return handle
 
-    async def _position(
-        self, definition: ReportDefinition, asked: AsOf, parameters: dict[str, list[str]]
-    ) -> int | None:
-        """The position to answer at. Of what the source knew, the report itself is told the moment."""
+    async def _question(self, definition: ReportDefinition, asked: AsOf, parameters: dict[str, list[str]]) -> Asked:
+        """The question, at its position and moment. Of what the source knew, the report itself is told the moment."""
+        now = self._clock()
         if asked.known_at is not None and parameters.get("knowledge") == ["source"]:
             parameters["known_at"] = [asked.known_at.isoformat()]
             position = asked.at_position
         else:
-            position = await position_of(asked, self._log, self._clock())
+            position = await position_of(asked, self._log, now)
         if asked.min_position is not None:
             await refuse_beyond(asked.min_position, "min_position", self._log)
         wanted = max(position or 0, asked.min_position or 0)
@@ -274,7 +265,13 @@ class ReportRoutes:
                 definition.name, wanted, seconds_max=self._limits.wait_seconds_max, version=asked.definition_version
             )
             await patiently(waiting, self._limits.wait_seconds_max + ANSWER_SECONDS_MAX)
-        return position
+        moment = asked.known_at or await self._recorded_at(asked.at_position) or now
+        return Asked(parameters=parameters, moment=moment, version=asked.definition_version, position=position)
+
+    async def _recorded_at(self, position: int | None) -> datetime | None:
+        """When the event at a position was recorded: the moment of a question that names no other."""
+        events = await self._log.events_at([position]) if position else ()
+        return events[0].recorded_at if events else None
 
 
 _OWN = frozenset({"known_at", "at_position", "min_position", "definition_version", "format", "events"})

@@ -19,6 +19,7 @@ class Waiting:
     since: datetime
     position: int
     earlier_holds: tuple[Span, ...] = ()
+    taken_over_at: datetime | None = None
 
 
 @immutable
@@ -107,7 +108,7 @@ class Conversation:
             self.pauses.append(Span(started_at=self._paused_since, ended_at=at))
             self._paused_since = None
 
-    def take_over(self, left: Left, *, goes_on: bool) -> None:
+    def take_over(self, left: Left, at: datetime, *, goes_on: bool) -> None:
         """Another case was merged into this one, and the customer goes on waiting here.
 
         A first response that both cases await is that of each of them, so here it makes no turn.
@@ -115,7 +116,7 @@ class Conversation:
         if left.awaits_reply:
             self._is_answered = False
         if left.waiting is not None and not (left.is_first and self.is_first_awaited):
-            self._wait(left.waiting, goes_on=goes_on)
+            self._wait(replace(left.waiting, taken_over_at=at), goes_on=goes_on)
 
     def left(self, holds: tuple[Span, ...]) -> Left:
         """What this case leaves to the one that it is merged into now, after these holds."""
@@ -195,4 +196,5 @@ def _turn(  # noqa: PLR0913 - all that there is to say about a turn
         staff_id=None if reply is None else reply.staff_id,
         team_id=None if reply is None else reply.team_id,
         earlier_holds=waiting.earlier_holds,
+        taken_over_at=waiting.taken_over_at,
     )

@@ -8,7 +8,7 @@ then, so that the times of the states add up to the whole. `pinned_at_start` cou
 assigned when it began; `last_schedule` by the one assigned just before it ended, as Zendesk does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -164,57 +164,71 @@ NO_TIME: Final = Time(calendar=0, business=0)
 
 def figures(timeline: CaseTimeline, measure: Measure, as_of: datetime, window_days: int = WINDOW_DAYS) -> CaseFigures:
     """The figures of a case as of an instant that is not before its last entry; what is running ends there."""
-    opened_at, end = timeline.opened_at, timeline.ended_at or as_of
+    end, window = timeline.ended_at or as_of, timedelta(days=window_days)
+    states = state_times(timeline, measure, end)
+    next_responses = tuple(next_response(turn, measure) for turn in timeline.turns)
+    held = holds(timeline)
+    return CaseFigures(
+        whole=measure.between(timeline.opened_at, end),
+        states=states,
+        requester_wait=states[CaseStatus.NEW] + states[CaseStatus.OPEN] + states[CaseStatus.ON_HOLD],
+        agent_work=states[CaseStatus.NEW] + states[CaseStatus.OPEN],
+        agent_wait=states[CaseStatus.WAITING_ON_CUSTOMER],
+        illegitimate_pause=measure.total(timeline.illegitimate_pauses, timeline.opened_at, end),
+        first_response=first_response(timeline.first_response, measure),
+        first_response_by_human=first_response(timeline.first_response_by_human, measure),
+        first_response_zendesk=first_response(timeline.first_response_zendesk, measure),
+        next_responses=next_responses,
+        next_responses_of_agents=tuple(next_response_of_agents(turn, held, measure) for turn in timeline.turns),
+        longest_next_response=longest(next_responses),
+        first_resolution=_first_resolution(timeline, measure),
+        full_resolution=_full_resolution(timeline, measure),
+        one_touch=_judged(one_touch(timeline, window), timeline, as_of),
+        first_contact_resolution=_judged(first_contact_resolution(timeline, window), timeline, as_of),
+    )
+
+
+def state_times(timeline: CaseTimeline, measure: Measure, end: datetime) -> dict[CaseStatus, Time]:
+    """How long the case was in each state, from its opening until `end`."""
     spans: dict[CaseStatus, list[Span]] = {status: [] for status in _WITHIN_THE_WHOLE}
     for one in timeline.intervals:
         if one.started_at < end:
             spans[one.status].append(Span(started_at=one.started_at, ended_at=one.ended_at))
-    states = {status: measure.total(some, opened_at, end) for status, some in spans.items()}
-    agent_work = states[CaseStatus.NEW] + states[CaseStatus.OPEN]
-    next_responses = tuple(_next_response(turn, measure) for turn in timeline.turns)
-    held = spans[CaseStatus.ON_HOLD]
-    return CaseFigures(
-        whole=measure.between(opened_at, end),
-        states=states,
-        requester_wait=agent_work + states[CaseStatus.ON_HOLD],
-        agent_work=agent_work,
-        agent_wait=states[CaseStatus.WAITING_ON_CUSTOMER],
-        illegitimate_pause=measure.total(timeline.illegitimate_pauses, opened_at, end),
-        first_response=_first_response(timeline.first_response, measure),
-        first_response_by_human=_first_response(timeline.first_response_by_human, measure),
-        first_response_zendesk=_first_response(timeline.first_response_zendesk, measure),
-        next_responses=next_responses,
-        next_responses_of_agents=tuple(_without_holds(turn, held, measure) for turn in timeline.turns),
-        longest_next_response=_longest(next_responses),
-        first_resolution=_first_resolution(timeline, measure),
-        full_resolution=_full_resolution(timeline, measure),
-        one_touch=_one_touch(timeline, as_of, timedelta(days=window_days)),
-        first_contact_resolution=_first_contact_resolution(timeline, as_of, timedelta(days=window_days)),
-    )
+    return {status: measure.total(some, timeline.opened_at, end) for status, some in spans.items()}
 
 
-def _first_response(response: FirstResponse, measure: Measure) -> Figure:
+def holds(timeline: CaseTimeline) -> tuple[Span, ...]:
+    """When the case was on hold."""
+    held = (one for one in timeline.intervals if one.status is CaseStatus.ON_HOLD)
+    return tuple(Span(started_at=one.started_at, ended_at=one.ended_at) for one in held)
+
+
+def first_response(response: FirstResponse, measure: Measure) -> Figure:
+    """How long the customer waited for it."""
     if response.started_at is None or response.reply is None:
         return Figure(time=None, reason=response.reason)
     return Figure(time=measure.between(response.started_at, response.reply.at), reason=response.reason)
 
 
-def _next_response(turn: Turn, measure: Measure) -> Figure:
+def next_response(turn: Turn, measure: Measure) -> Figure:
+    """How long the customer waited for the reply that ended the turn."""
     if turn.ended_at is None or turn.outcome is not TurnOutcome.ANSWERED:
         return Figure(time=None, reason=_UNANSWERED[turn.outcome])
     live = Reason.ANSWERED_LIVE if turn.answered_live else None
     return Figure(time=measure.between(turn.started_at, turn.ended_at), reason=live)
 
 
-def _without_holds(turn: Turn, held: Iterable[Span], measure: Measure) -> Figure:
-    figure = _next_response(turn, measure)
+def next_response_of_agents(turn: Turn, held: Iterable[Span], measure: Measure) -> Figure:
+    """The same without the time for which the case was on hold."""
+    figure = next_response(turn, measure)
     if figure.time is None or turn.ended_at is None:
         return figure
-    holds = measure.total((*turn.earlier_holds, *held), turn.started_at, turn.ended_at)
-    return Figure(time=figure.time - holds, reason=figure.reason)
+    on_hold = measure.total((*turn.earlier_holds, *held), turn.started_at, turn.ended_at)
+    return Figure(time=figure.time - on_hold, reason=figure.reason)
 
 
-def _longest(responses: Iterable[Figure]) -> Figure:
+def longest(responses: Iterable[Figure]) -> Figure:
+    """The longest of a case's next responses, by calendar time."""
     times = [response.time for response in responses if response.time is not None]
     if not times:
         return Figure(time=None, reason=Reason.NO_TURN)
@@ -234,41 +248,86 @@ def _full_resolution(timeline: CaseTimeline, measure: Measure) -> Figure:
     return Figure(time=None, reason=_ENDED.get(timeline.status, running))
 
 
-def _one_touch(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Judgement:
-    """Whether the case was resolved with one public reply of a person, and not reopened within the window."""
-    if not timeline.resolutions:
-        return Judgement(value=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
-    over = timeline.resolutions[0].at + window
-    replies = sum(reply.at < over for reply in timeline.replies)
-    if replies > 1 or _was_reopened_before(over, timeline):
-        return Judgement(value=False)
-    if as_of < over:
-        return Judgement(value=None, reason=Reason.WINDOW_NOT_OVER)
-    return Judgement(value=replies == 1)
+@immutable
+class Verdict:
+    """Yes or no, and the instant from which that is certain."""
+
+    value: bool
+    settled_at: datetime
 
 
-def _first_contact_resolution(timeline: CaseTimeline, as_of: datetime, window: timedelta) -> Judgement:
-    """Whether the case was resolved after one message of the customer, and no further one came within the window.
+def one_touch(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
+    """Whether the case was resolved with one public reply of a person, and not reopened within the window.
 
-    What a program closed without a resolution was not resolved in the first contact.
+    None while the case was never resolved. It counts at the first resolution.
     """
     if not timeline.resolutions:
-        return Judgement(value=None, reason=_ENDED.get(timeline.status, Reason.NOT_RESOLVED))
+        return None
+    over = timeline.resolutions[0].at + window
+    replies = [reply.at for reply in timeline.replies if reply.at < over]
+    failed = _failed([*replies[1:], *_reopened_before(over, timeline)], timeline)
+    return failed or Verdict(value=len(replies) == 1, settled_at=over)
+
+
+def first_contact_resolution(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
+    """Whether the case was resolved after one message of the customer, and no further one came within the window.
+
+    What a program closed without a resolution was not resolved in the first contact. None while the case was never
+    resolved, or where the customer never wrote. It counts at the first resolution.
+    """
+    if not timeline.resolutions or not timeline.customer_messages:
+        return None
     first = timeline.resolutions[0]
     over = first.at + window
-    messages = sum(message < over for message in timeline.customer_messages)
-    followed_up = any(at < over for at, _ in timeline.follow_ups)
-    given_up = first.resolution_code is None and first.by is Performer.AUTOMATION
-    if messages > 1 or followed_up or given_up or _was_reopened_before(over, timeline):
-        return Judgement(value=False)
-    if not messages:
-        return Judgement(value=None, reason=Reason.OUTBOUND)
-    return Judgement(value=True) if as_of >= over else Judgement(value=None, reason=Reason.WINDOW_NOT_OVER)
+    messages = [message for message in timeline.customer_messages if message < over]
+    follow_ups = [at for at, _ in timeline.follow_ups if at < over]
+    given_up = [first.at] if first.resolution_code is None and first.by is Performer.AUTOMATION else []
+    failed = _failed([*messages[1:], *follow_ups, *given_up, *_reopened_before(over, timeline)], timeline)
+    return failed or Verdict(value=True, settled_at=over)
 
 
-def _was_reopened_before(instant: datetime, timeline: CaseTimeline) -> bool:
+def reopened(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
+    """Whether the case went on within the window after a resolution; it counts at the first resolution.
+
+    None while the case was never resolved.
+    """
+    if not timeline.resolutions:
+        return None
+    for one in timeline.resolutions:
+        if one.reopened_at is not None and one.reopened_at < one.at + window:
+            return Verdict(value=True, settled_at=one.reopened_at)
+    return Verdict(value=False, settled_at=timeline.resolutions[-1].at + window)
+
+
+def followed_up(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
+    """Whether the customer wrote within the window after the end of the case, so that another one was opened.
+
+    It counts when the case was last resolved or closed; None unless it is.
+    """
+    if timeline.ended_at is None or timeline.status in _ENDED:
+        return None
+    over = timeline.ended_at + window
+    followed = [at for at, _ in timeline.follow_ups if at < over]
+    return Verdict(value=bool(followed), settled_at=min(followed, default=over))
+
+
+def _failed(reasons: Sequence[datetime], timeline: CaseTimeline) -> Verdict | None:
+    """No, since the first of these; what was before the first resolution is certain then."""
+    return Verdict(value=False, settled_at=max(min(reasons), timeline.resolutions[0].at)) if reasons else None
+
+
+def _reopened_before(instant: datetime, timeline: CaseTimeline) -> list[datetime]:
     reopened_at = timeline.resolutions[0].reopened_at
-    return reopened_at is not None and reopened_at < instant
+    return [reopened_at] if reopened_at is not None and reopened_at < instant else []
+
+
+def _judged(verdict: Verdict | None, timeline: CaseTimeline, as_of: datetime) -> Judgement:
+    if verdict is None:
+        never = Reason.OUTBOUND if timeline.resolutions else _ENDED.get(timeline.status, Reason.NOT_RESOLVED)
+        return Judgement(value=None, reason=never)
+    if as_of < verdict.settled_at:
+        return Judgement(value=None, reason=Reason.WINDOW_NOT_OVER)
+    return Judgement(value=verdict.value)
 
 
 _ENDED: Final = {

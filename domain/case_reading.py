@@ -348,7 +348,7 @@ class _Reader:
         return tuple(Span(started_at=one.started_at, ended_at=one.ended_at) for one in held)
 
     def _take_over(self, left: Left, at: datetime) -> None:
-        self._said.take_over(left, goes_on=self._course.status in ACTIVE)
+        self._said.take_over(left, at, goes_on=self._course.status in ACTIVE)
         if self._course.status is CaseStatus.WAITING_ON_CUSTOMER:
             self._said.begin_pause(at)
 

@@ -144,7 +144,8 @@ class FirstResponse:
 class Turn:
     """The customer waited for a next response, since the message that began the turn.
 
-    `earlier_holds` are holds of the case in which it began, where that one was merged into this one.
+    Where it began in a case that was merged into this one, `earlier_holds` are the holds of that case, and
+    `taken_over_at` is when it came here.
     """
 
     message_id: MessageId
@@ -157,6 +158,7 @@ class Turn:
     staff_id: StaffId | None = None
     team_id: TeamId | None = None
     earlier_holds: tuple[Span, ...] = ()
+    taken_over_at: datetime | None = None
 
 
 @immutable

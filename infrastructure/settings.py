@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from projections.read_model import AgentReports
+
 PREFIX = "RAPPORT_"
 
 KIBIBYTE = 1024
@@ -85,6 +87,9 @@ class Settings(BaseModel):
     """ISO 4217 code of the currency that revenue is reported in. Chosen at the first start, and for ever."""
     time_zone: Annotated[str, AfterValidator(_is_time_zone)] = "UTC"
     """IANA time zone whose days and months the reports count in."""
+    agent_reports: AgentReports = AgentReports.TEAM_ONLY
+    """What reports tell of people: `off` nothing by person or team, `team_only` teams of which at least five people
+    stand behind a figure, `on` everything. Works councils have a say in it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is written to the log; never personal data, at any level."""
 

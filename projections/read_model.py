@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
@@ -109,7 +110,9 @@ class Tables:
         Fragments are made by the program, never of what somebody sent. They may have placeholders of their own.
         """
         while _PLACEHOLDER.search(template):
-            template = _PLACEHOLDER.sub(lambda found: fragments.get(found[1]) or self[found[1]], template)
+            template = _PLACEHOLDER.sub(
+                lambda found: fragments[found[1]] if found[1] in fragments else self[found[1]], template
+            )
         return template.encode()
 
 
@@ -340,6 +343,26 @@ class Kept:
             self._entries.popitem(last=False)
 
 
+class AgentReports(StrEnum):
+    """What may be told about the figures of single people and of small teams; works councils ask for it."""
+
+    OFF = "off"
+    """Nothing by person or by team."""
+    TEAM_ONLY = "team_only"
+    """Nothing by person, and nothing about teams of which fewer than five people stand behind a figure."""
+    ON = "on"
+    """Everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tenant has decided about its figures."""
+
+    time_zone: str = "UTC"
+    """IANA name of the zone of windows and months, where a question does not name another one."""
+    agent_reports: AgentReports = AgentReports.TEAM_ONLY
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One consistent view of the build that answers, evaluated at a position up to its checkpoint."""
@@ -348,6 +371,7 @@ class Snapshot:
     tables: Tables
     position: int
     kept: Kept = field(default_factory=Kept)
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def version(self) -> int:
@@ -363,9 +387,10 @@ class Snapshot:
 class ReadModels:
     """The read models of one tenant, for those who ask."""
 
-    def __init__(self, connect: Connect, schema: str) -> None:
+    def __init__(self, connect: Connect, schema: str, policy: Policy | None = None) -> None:
         self._connect = connect
         self._kept = Kept()
+        self._policy = policy or Policy()
         self.schema = schema
 
     async def read(
@@ -402,7 +427,7 @@ class ReadModels:
             if position is not None and position > checkpoint:
                 raise ReadModelBehind(model=model, position=checkpoint, wanted=position)
             at = checkpoint if position is None else position
-            return await query(Snapshot(connection, Tables(self.schema, build), at, self._kept))
+            return await query(Snapshot(connection, Tables(self.schema, build), at, self._kept, self._policy))
 
     async def _serving(self, connection: AsyncConnection, model: str, version: int | None) -> tuple[Build, int]:
         cursor = await connection.execute(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from domain.errors import NotFound, Refusal
@@ -81,6 +81,8 @@ class ReportDefinition:
     parameters: tuple[Parameter, ...]
     reasons: tuple[Word, ...]
     """Why a value can be null."""
+    moment: str | None = None
+    """The parameter that is an instant, and the moment of the question where nobody says another one."""
 
     def document(self) -> Mapping[str, object]:
         """The definition as JSON values."""
@@ -209,30 +211,26 @@ class Reports:
         """Every definition that can be asked for, old versions included, by name and version."""
         return tuple(sorted((each.definition for each in self._reports), key=lambda each: (each.name, each.version)))
 
-    async def run(
-        self, name: str, parameters: Parameters, *, version: int | None = None, position: int | None = None
-    ) -> ReportAnswer:
+    async def run(self, name: str, asked: "Asked") -> ReportAnswer:
         """Answer a question at a position, else at the checkpoint or where its cursor comes from.
 
         Raises `ReportNotFound`, `ParameterIsInvalid`, `ReadModelBehind` and `ReadModelNotFound`.
         """
-        return await self._models.read(
-            self._model(name),
-            lambda snapshot: self._of(name, snapshot.version).run(snapshot, parameters),
-            version=version,
-            position=_position(parameters, position),
-        )
 
-    async def evidence(
-        self, name: str, parameters: Parameters, *, version: int | None = None, position: int | None = None
-    ) -> Evidence:
+        async def answer(snapshot: Snapshot) -> ReportAnswer:
+            report = self._of(name, snapshot.version)
+            return await report.run(snapshot, asked.parameters_of(report.definition))
+
+        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
+
+    async def evidence(self, name: str, asked: "Asked") -> Evidence:
         """The events behind a figure; raises what `run` raises."""
-        return await self._models.read(
-            self._model(name),
-            lambda snapshot: self._of(name, snapshot.version).evidence(snapshot, parameters),
-            version=version,
-            position=_position(parameters, position),
-        )
+
+        async def answer(snapshot: Snapshot) -> Evidence:
+            report = self._of(name, snapshot.version)
+            return await report.evidence(snapshot, asked.parameters_of(report.definition))
+
+        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
 
     async def wait(self, name: str, position: int, *, seconds_max: float, version: int | None = None) -> int:
         """Wait until the report can be evaluated at a position; raises `ReadModelBehind` when in vain."""
@@ -252,6 +250,31 @@ class Reports:
 
 
 # Reading the question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question: its parameters as they came, and as of when it is asked."""
+
+    parameters: Parameters
+    moment: datetime
+    """When it is asked: now, or the moment whose knowledge is asked for."""
+    version: int | None = None
+    """Version of the definition; None: the current one."""
+    position: int | None = None
+
+    def at(self) -> int | None:
+        """The position to answer at: the pages of one answer are all of one position."""
+        cursor = self.parameters.get("cursor")
+        return _read_cursor(cursor[0]).position if cursor and self.position is None else self.position
+
+    def parameters_of(self, definition: ReportDefinition) -> Parameters:
+        """The parameters, with the moment of the question where the report wants one and nobody gave it."""
+        if definition.moment is None or definition.moment in self.parameters:
+            return self.parameters
+        cursor = self.parameters.get("cursor")
+        moment = _read_cursor(cursor[0]).moment if cursor else None
+        return {**self.parameters, definition.moment: [moment or self.moment.isoformat()]}
 
 
 class Question:
@@ -325,10 +348,10 @@ class Question:
         cursor = self.one("cursor")
         if cursor is None:
             return int(value or PAGE_ROWS), None
-        _, made_for, last = _read_cursor(cursor)
-        if made_for != _fingerprint(fingerprint):
+        read = _read_cursor(cursor)
+        if read.made_for != _fingerprint(fingerprint):
             raise invalid(name="cursor", because="it belongs to another question")
-        return int(value or PAGE_ROWS), last
+        return int(value or PAGE_ROWS), read.last
 
 
 def invalid(*, name: str, because: str) -> ParameterIsInvalid:
@@ -336,28 +359,43 @@ def invalid(*, name: str, because: str) -> ParameterIsInvalid:
     return ParameterIsInvalid(pointer=f"/{name}", because=because)
 
 
-def make_cursor(position: int, fingerprint: object, last: Sequence[str]) -> str:
-    """What gets the page after the row `last` of a question, at the same position."""
-    content = canonical_json([position, _fingerprint(fingerprint), list(last)])
+class _Cursor(NamedTuple):
+    """What a cursor says."""
+
+    position: int
+    made_for: str
+    last: list[str]
+    moment: str | None
+
+
+def make_cursor(position: int, fingerprint: object, last: Sequence[str], moment: datetime | None = None) -> str:
+    """What gets the page after the row `last` of a question, at the same position and the same moment."""
+    content = canonical_json([position, _fingerprint(fingerprint), list(last), moment])
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[int, str, list[str]]:
+def next_cursor(snapshot: Snapshot, fingerprint: object, orders: Sequence[Sequence[object]], limit: int) -> str | None:
+    """The cursor of the page after these rows, of which there is one more than the page has if there is a next page."""
+    if len(orders) <= limit:
+        return None
+    asked = fingerprint[-1] if isinstance(fingerprint, list) else fingerprint
+    moment = asked.get("valid_at") if isinstance(asked, Mapping) else None
+    last = [str(each) for each in orders[limit - 1]]
+    return make_cursor(snapshot.position, fingerprint, last, moment if isinstance(moment, datetime) else None)
+
+
+def _read_cursor(cursor: str) -> _Cursor:
     try:
         content = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except ValueError as error:
         raise invalid(name="cursor", because="it is not one that an answer gave") from error
     match content:
-        case [int(position), str(made_for), [*last]] if position >= 0 and all(isinstance(each, str) for each in last):
-            return position, made_for, last
+        case [int(position), str(made_for), [*last], str() | None as moment] if position >= 0 and all(
+            isinstance(each, str) for each in last
+        ):
+            return _Cursor(position, made_for, last, moment)
         case _:
             raise invalid(name="cursor", because="it is not one that an answer gave")
-
-
-def _position(parameters: Parameters, position: int | None) -> int | None:
-    """The pages of one answer are all of one position."""
-    cursor = parameters.get("cursor")
-    return _read_cursor(cursor[0])[0] if cursor and position is None else position
 
 
 def _fingerprint(question: object) -> str:

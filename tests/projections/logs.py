@@ -32,7 +32,7 @@ from projections.read_model import (
     create_tables,
     digest,
 )
-from projections.reports import Reports
+from projections.reports import Asked, Parameters, Reports
 
 T = TypeVar("T")
 
@@ -184,6 +184,11 @@ def ask(databases: Databases, question: Callable[[ReadModels], Awaitable[T]]) ->
 def ask_report(databases: Databases, question: Callable[[Reports], Awaitable[T]]) -> T:
     """Ask the reports as the reader's role."""
     return ask(databases, lambda models: question(Reports(models, REPORTS)))
+
+
+def asked(parameters: Parameters, *, position: int | None = None) -> Asked:
+    """A question, asked on the last day of 2026."""
+    return Asked(parameters=parameters, moment=datetime(2026, 12, 31, tzinfo=UTC), position=position)
 
 
 class _AsAsync:

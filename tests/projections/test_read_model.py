@@ -23,7 +23,7 @@ from projections.read_model import (
     copy_text,
 )
 from projections.reports import ReportNotFound
-from tests.projections.logs import SCHEMA, ask, ask_report, project, projector
+from tests.projections.logs import SCHEMA, ask, ask_report, asked, project, projector
 from tests.projections.trade import Trade
 
 FIRST = date(2026, 1, 20)
@@ -98,7 +98,7 @@ def test_what_is_not_there_cannot_be_asked(databases: Databases, name: str, vers
 @pytest.mark.usefixtures("trade")
 def test_a_report_that_is_not_there_cannot_be_asked(databases: Databases) -> None:
     with pytest.raises(ReportNotFound):
-        ask_report(databases, lambda reports: reports.run("weather", {}))
+        ask_report(databases, lambda reports: reports.run("weather", asked({})))
     assert ask_report(databases, lambda reports: reports.wait(REVENUE, 5, seconds_max=0)) == 5
 
 

@@ -19,7 +19,7 @@ from projections.revenue_reports import RevenueStatisticsReport, RevenueToDateRe
 from projections.revenue_statistics import ROLL_UPS
 from projections.revenue_sums import Window, months_before
 from tests.people import ACME, ADA
-from tests.projections.logs import Folded, ask_report, project
+from tests.projections.logs import Folded, ask_report, asked, project
 from tests.projections.trade import FLOUR, OVEN, YEAST, Trade, line
 
 REPORT, TO_DATE = RevenueStatisticsReport(), RevenueToDateReport()
@@ -345,11 +345,11 @@ def test_the_pages_of_an_answer_are_all_of_one_position(databases: Databases) ->
     trade = many_buyers(3)
     project(databases, trade.log)
     question = {"by": ["customer"], "limit": ["2"]}
-    first = ask_report(databases, lambda reports: reports.run("revenue_statistics", question))
+    first = ask_report(databases, lambda reports: reports.run("revenue_statistics", asked(question)))
     trade.invoice(JANUARY, customer=CustomerId(UUID(int=3)))
     project(databases, trade.log)
     question |= {"cursor": [str(first.next_cursor)]}
-    second = ask_report(databases, lambda reports: reports.run("revenue_statistics", question))
+    second = ask_report(databases, lambda reports: reports.run("revenue_statistics", asked(question)))
     assert second.position == first.position == trade.log.head() - 1
     assert table(second, "customer", "revenue") == [(str(UUID(int=3)), "-7.00")]
 
@@ -444,7 +444,7 @@ def test_evidence_comes_in_pages(revenue: Folded, trade: Trade) -> None:
 def test_evidence_of_revenue_to_date(databases: Databases, trade: Trade) -> None:
     project(databases, trade.log)
     question = {"valid_at": ["2026-01-31"], "where": ["month:2026-01"]}
-    evidence = ask_report(databases, lambda reports: reports.evidence("revenue_to_date", question, position=7))
+    evidence = ask_report(databases, lambda reports: reports.evidence("revenue_to_date", asked(question, position=7)))
     assert (evidence.positions, evidence.position) == ((7,), 7)
 
 

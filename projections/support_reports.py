@@ -1,0 +1,221 @@
+"""The report on response times: what its figures mean, how they are asked for and how they are answered."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC
+from typing import Final
+
+from domain.case_facts import TIMES, FactName
+from domain.case_timeline import Reason
+from projections.read_model import Snapshot
+from projections.reports import (
+    Parameter,
+    Parameters,
+    Question,
+    ReportAnswer,
+    ReportDefinition,
+    Row,
+    Word,
+    next_cursor,
+    ratio,
+)
+from projections.statistics import mean, percentile
+from projections.support_facts import BASES, BY, FROM, OF_MONTH, TO, FactsReport, Selection, count
+from projections.support_response_times import NAME, VERSION
+from projections.support_selection import (
+    DIMENSIONS,
+    PAGING,
+    PEOPLE_MIN,
+    PEOPLE_RULE,
+    REASONS,
+    TZ,
+    WHERE,
+    microseconds_between,
+    shown_keys,
+)
+from projections.support_times import AWAITED, NOT_TOLD, Group, Times, groups
+
+_ENOUGH: Final[Mapping[int, int]] = {50: 1, 90: 20, 99: 100}
+"""Of fewer times a percentile says nothing."""
+USUAL: Final = (
+    FactName.FIRST_RESPONSE,
+    FactName.NEXT_RESPONSE,
+    FactName.FIRST_RESOLUTION,
+    FactName.FULL_RESOLUTION,
+)
+MEANINGS: Final[Mapping[FactName, str]] = {
+    FactName.FIRST_RESPONSE: "From the customer's first message until the first public reply of a person.",
+    FactName.FIRST_RESPONSE_BY_HUMAN: "The same since a bot handed off, or the customer reopened what it resolved.",
+    FactName.FIRST_RESPONSE_ZENDESK: "From the opening until the first later public reply, as Zendesk counts it.",
+    FactName.NEXT_RESPONSE: "From the oldest unanswered message until the next public reply of a person; each turn.",
+    FactName.NEXT_RESPONSE_OF_AGENTS: "The same without the time for which the case was on hold.",
+    FactName.LONGEST_NEXT_RESPONSE: "The longest next response of each case, by calendar time.",
+    FactName.FIRST_RESOLUTION: "From the opening until the case was first resolved.",
+    FactName.FULL_RESOLUTION: "From the opening until it was last resolved, while it is resolved or closed.",
+    FactName.TIME_NEW: "For how long the case was new.",
+    FactName.TIME_OPEN: "For how long it was open.",
+    FactName.TIME_WAITING_ON_CUSTOMER: "For how long the customer was waited for (agent wait).",
+    FactName.TIME_ON_HOLD: "For how long somebody else was waited for.",
+    FactName.TIME_RESOLVED: "For how long it was resolved before it was reopened.",
+    FactName.REQUESTER_WAIT: "New, open and on hold together.",
+    FactName.AGENT_WORK: "New and open together.",
+    FactName.ILLEGITIMATE_PAUSE: "For how long the customer was waited for while the customer waited for us.",
+}
+
+
+def _words_of(clock: str) -> tuple[Word, ...]:
+    return (
+        Word(f"{clock}_n", f"How many times there are in {clock} time."),
+        Word(f"{clock}_total", "Their sum, in microseconds."),
+        Word(f"{clock}_mean", "The sum / n, rounded once to microseconds."),
+        *(
+            Word(f"{clock}_p{percent}", f"The {percent}th percentile (type 7), exact, from n = {enough} on.")
+            for percent, enough in _ENOUGH.items()
+        ),
+    )
+
+
+_MEASURES: Final = (
+    *_words_of("calendar"),
+    *_words_of("business"),
+    Word("answered_live", "How many of them are calls and chats that a person took at once: 0."),
+    Word("answered_live_share", "answered_live / calendar_n, to six places."),
+    Word("excluded", "How many have no time, by reason."),
+    Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier."),
+    Word("running_since", "Since when the oldest of these has been running."),
+    Word("oldest_age", "How long that is in calendar time, in microseconds."),
+)
+_RULES: Final = (
+    "A time counts when its clock stopped; with `basis=opened`, when its case was opened.",
+    "Responses count for the person who replied and the team of the case then; all else for the assignee and the team.",
+    "Business time counts each instant by the calendar that the case had then, as it was known.",
+    "Durations are microseconds. n and total stand beside each mean, and what has no time is counted by its reason.",
+    "What is still running has no month, unless months are those of the opening.",
+    PEOPLE_RULE,
+)
+
+
+MEASURE: Final = Parameter(
+    "measure", f"What is told, separated by commas: of {', '.join(TIMES)}; absent: {', '.join(USUAL)}."
+)
+
+
+class SupportResponseTimesReport(FactsReport):
+    """Response times of a window, by up to two dimensions."""
+
+    definition = ReportDefinition(
+        name=NAME,
+        version=VERSION,
+        model=NAME,
+        moment="valid_at",
+        title="Support response times",
+        meaning="How long customers waited for answers and resolutions, and how many still wait.",
+        rules=_RULES,
+        dimensions=(OF_MONTH, *DIMENSIONS),
+        measures=(
+            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items())),
+            *_MEASURES,
+        ),
+        parameters=(
+            MEASURE,
+            FROM,
+            TO,
+            BY,
+            Parameter(
+                "basis",
+                "Which times belong to the window, and to which month: those that stopped in it, or those of cases "
+                "opened in it.",
+                values=tuple(BASES),
+            ),
+            WHERE,
+            TZ,
+            Parameter("valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`."),
+            *PAGING,
+        ),
+        reasons=(
+            *REASONS,
+            Word("no_times", "There is no time to tell of."),
+            Word("insufficient_sample", "There are fewer times than the percentile needs."),
+            Word("runs_in_no_month", "What is still running has not stopped in any month."),
+            Word("not_told", "Of this measure it is not told what is still running."),
+            Word("nothing_is_running", "Nothing is still running."),
+        ),
+    )
+
+    async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
+        """See `Report.run`."""
+        selection, asked, (limit, last) = self.read(snapshot, parameters)
+        selection = replace(selection, as_of=min(selection.as_of, selection.window.ends_at))
+        found = await groups(snapshot, selection, limit, last)
+        return ReportAnswer(
+            definition=self.definition,
+            position=snapshot.position,
+            question=asked,
+            basis=f"times of cases {'opened' if selection.basis == 'opened' else 'that stopped'} in the window",
+            n=await count(snapshot, selection),
+            columns=("measure", *selection.by, *(each.name for each in _MEASURES)),
+            rows=tuple(_row(selection, group) for group in found[:limit]),
+            next_cursor=next_cursor(snapshot, asked, [group.order for group in found], limit),
+        )
+
+    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
+        """See `FactsReport.names`."""
+        names = question.listed("measure", TIMES, len(TIMES)) or USUAL
+        said = {"measure": [str(name) for name in names], "basis": question.one("basis") or "stopped"}
+        return tuple(FactName(name) for name in names), said
+
+
+# Rows
+
+
+def _row(selection: Selection, group: Group) -> Row:
+    keys, reasons = shown_keys(selection.by, group.keys)
+    measures, why = _measures(group)
+    if selection.hides_small_groups and group.people < PEOPLE_MIN:
+        measures, why = dict.fromkeys(measures), dict.fromkeys(measures, "too_few_people")
+    running, why_not = _running(selection, group)
+    return {"measure": str(group.name), **keys, **measures, **running, "reasons": reasons | why | why_not}
+
+
+def _measures(group: Group) -> tuple[dict[str, object], dict[str, str]]:
+    """What has stopped, and why some of it is null."""
+    measures: dict[str, object] = {}
+    reasons: dict[str, str] = {}
+    for clock, times in group.times.items():
+        measures |= {f"{clock}_n": times.n, f"{clock}_total": times.total}
+        measures[f"{clock}_mean"] = mean(times.total, times.n) if times.n else None
+        measures |= {f"{clock}_p{percent}": time for percent, time in percentiles(times).items()}
+        why = "insufficient_sample" if times.n else "no_times"
+        reasons |= {name: why for name, value in measures.items() if value is None and name not in reasons}
+    live, n = group.reasons[Reason.ANSWERED_LIVE], group.times["calendar"].n
+    share = ratio(live, n) if n else None
+    excluded = [
+        {"reason": str(reason), "n": count}
+        for reason, count in group.reasons.items()
+        if count and reason is not Reason.ANSWERED_LIVE
+    ]
+    reasons |= {} if n else {"answered_live_share": "no_times"}
+    return measures | {"answered_live": live, "answered_live_share": share, "excluded": excluded}, reasons
+
+
+def percentiles(times: Times) -> Mapping[int, int | None]:
+    """The percentiles of times; null where there are too few for them."""
+    found: dict[int, int | None] = {}
+    for place, (percent, enough) in enumerate(_ENOUGH.items()):
+        lower, upper = times.neighbours[2 * place : 2 * place + 2]
+        found[percent] = percentile(times.n, percent, lower, upper) if times.n >= enough else None
+    return found
+
+
+def _running(selection: Selection, group: Group) -> tuple[dict[str, object], dict[str, str]]:
+    """What of a measure is still running, and why that may not be told."""
+    told = dict.fromkeys(("running", "running_since", "oldest_age"))
+    if AWAITED.get(group.name) == NOT_TOLD:
+        return told, dict.fromkeys(told, NOT_TOLD)
+    if "month" in selection.by and selection.basis != "opened":
+        return told, dict.fromkeys(told, "runs_in_no_month")
+    if group.running_since is None:
+        return {**told, "running": 0}, dict.fromkeys(("running_since", "oldest_age"), "nothing_is_running")
+    age = microseconds_between(group.running_since, selection.as_of)
+    since = group.running_since.astimezone(UTC)
+    return {"running": group.running, "running_since": since, "oldest_age": age}, {}

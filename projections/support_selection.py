@@ -1,0 +1,227 @@
+"""What the reports on support have in common: by what cases are counted, which of them are asked about, and as of when.
+
+All of them take `where`, `by`, `tz` and `valid_at`, and obey what the tenant has decided about the figures of people.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
+
+from projections.read_model import AgentReports, Policy
+from projections.reports import PAGE_ROWS_MAX, Parameter, Question, Row, Word, invalid
+from projections.support_response_times import NOBODY, NONE
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "kind": "kind",
+    "channel": "channel",
+    "priority": "priority",
+    "category": "category",
+    "product": "product_id",
+    "team": "team_id",
+    "owner": "staff_id",
+    "customer": "customer_id",
+}
+"""By what cases can be counted, and its column."""
+_IDS: Final = frozenset({"product", "team", "owner", "customer"})
+_NO_VALUE: Final[Mapping[str, tuple[object, str]]] = {
+    "category": (NONE, "no_category"),
+    "product": (NOBODY, "no_product"),
+    "team": (NOBODY, "no_team"),
+    "owner": (NOBODY, "nobody"),
+    "customer": (NOBODY, "no_customer"),
+}
+"""How it is stored that a case has none, and how that is called."""
+TYPES: Final[Mapping[str, str]] = {
+    "month": "date",
+    "product_id": "uuid",
+    "team_id": "uuid",
+    "staff_id": "uuid",
+    "customer_id": "uuid",
+}
+"""Types of the columns that are no texts."""
+PEOPLE_MIN: Final = 5
+"""Of fewer people no figures are told, unless the tenant has decided otherwise."""
+
+DIMENSIONS: Final = (
+    Word("kind", "What the customer wants: inquiry, complaint, incident, feature_request or return."),
+    Word("channel", "How the case came."),
+    Word("priority", "Its priority at the time."),
+    Word("category", "How it was classified at the time."),
+    Word("product", "The product that it was about at the time."),
+    Word("team", "The team that it belonged to at the time."),
+    Word("owner", "The person who replied, else who was assigned at the time."),
+    Word("customer", "Whose case it is, whenever that was said."),
+)
+REASONS: Final = (
+    Word("no_category", "The case was not classified at the time."),
+    Word("no_product", "The case was about no product at the time."),
+    Word("no_team", "The case belonged to no team at the time."),
+    Word("nobody", "Nobody was assigned, or it is not known who replied."),
+    Word("no_customer", "Nobody knows whose case it is."),
+    Word("too_few_people", f"Fewer than {PEOPLE_MIN} people of the team stand behind the figures."),
+)
+WHERE: Final = Parameter(
+    "where",
+    f"Only cases with a value of a dimension: `priority:high`. The dimension is one of {', '.join(COLUMNS)}; nothing "
+    "after the colon means those without one. Several must all hold.",
+    repeated=True,
+)
+TZ: Final = Parameter("tz", "IANA time zone of days and months; absent: that of the tenant.")
+PAGING: Final = (
+    Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}."),
+    Parameter("cursor", "What the page before gave as `next_cursor`: the next page of the same answer."),
+)
+PEOPLE_RULE: Final = (
+    f"Figures by owner, and by team where fewer than {PEOPLE_MIN} people stand behind them, are told only where the "
+    "setting agent_reports allows it."
+)
+
+
+LASTING: Final = (
+    "tstzrange(phases.since, phases.until) @> %(as_of)s::timestamptz "
+    "AND int8range(phases.position, phases.superseded_at_position) @> %(position)s::bigint"
+)
+"""Which phases lasted at an instant, as known at a position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Local dates of a zone from `first` up to but without `end`; without one of them it is open there."""
+
+    first: date | None
+    end: date | None
+    zone: ZoneInfo
+
+    @property
+    def starts_at(self) -> datetime:
+        """The first instant."""
+        return datetime(1, 1, 2, tzinfo=UTC) if self.first is None else self._midnight(self.first)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The first instant that does not belong to it."""
+        return datetime(9998, 1, 1, tzinfo=UTC) if self.end is None else self._midnight(self.end)
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time.min, self.zone).astimezone(UTC)
+
+
+def read_window(question: Question, policy: Policy, first: str = "from", end: str = "to") -> Window:
+    """The window that a question names with these parameters."""
+    window = Window(question.day(first), question.day(end), read_zone(question, policy))
+    for name, day in ((first, window.first), (end, window.end)):
+        if day is not None and not date(1000, 1, 1) <= day <= date(9998, 1, 1):
+            raise invalid(name=name, because="it is a day in the years 1000 to 9997")
+    if window.first is not None and window.end is not None and window.first >= window.end:
+        raise invalid(name=end, because=f"it is a day after `{first}`")
+    return window
+
+
+def read_zone(question: Question, policy: Policy) -> ZoneInfo:
+    """The time zone of a question."""
+    name = question.one("tz") or policy.time_zone
+    if name not in available_timezones():
+        raise invalid(name="tz", because="it is the name of an IANA time zone, such as Europe/Berlin")
+    return ZoneInfo(name)
+
+
+def read_moment(question: Question) -> datetime:
+    """The moment as of which a question is asked: it has been filled in where nobody gave one."""
+    moment = question.instant("valid_at")
+    if moment is None:
+        raise invalid(name="valid_at", because="it is required")
+    return moment.astimezone(UTC)
+
+
+def read_where(question: Question, policy: Policy | None = None) -> Mapping[str, object]:
+    """The columns that have to have a value; with a policy, only those about which figures may be told."""
+    where: dict[str, object] = {}
+    for each in question.many("where"):
+        name, colon, value = each.partition(":")
+        if not colon or name not in COLUMNS or COLUMNS[name] in where:
+            raise invalid(name="where", because=f"it is one of {', '.join(COLUMNS)}, a colon and a value, each once")
+        if policy is not None:
+            _refuse_people("where", name, policy)
+        where[COLUMNS[name]] = _stored(name, value)
+    return where
+
+
+def _stored(name: str, value: str) -> object:
+    if not value and name in _NO_VALUE:
+        return _NO_VALUE[name][0]
+    if not value or "\0" in value:
+        raise invalid(name="where", because="there is a value after the colon")
+    try:
+        return UUID(value) if name in _IDS else value
+    except ValueError as error:
+        raise invalid(name="where", because="a product, team, owner or customer is its id") from error
+
+
+def read_by(question: Question, policy: Policy, more: Iterable[str] = (), most: int = 2) -> tuple[str, ...]:
+    """By what the answer is divided; `more` names dimensions beside those of all cases."""
+    by = question.listed("by", (*more, *COLUMNS), most)
+    for name in by:
+        _refuse_people("by", name, policy)
+    return by
+
+
+def _refuse_people(parameter: str, name: str, policy: Policy) -> None:
+    """Refuse what the tenant has decided not to tell."""
+    allowed = {AgentReports.OFF: (), AgentReports.TEAM_ONLY: ("team",), AgentReports.ON: ("team", "owner")}
+    if name in {"team", "owner"} and name not in allowed[policy.agent_reports]:
+        raise invalid(name=parameter, because=f"figures by {name} are switched off (setting agent_reports)")
+
+
+def hides_small_groups(by: Iterable[str], where: Mapping[str, object], policy: Policy) -> bool:
+    """Whether groups behind which too few people stand are not told."""
+    about_teams = "team" in by or "team_id" in where
+    return about_teams and policy.agent_reports is not AgentReports.ON
+
+
+def columns_of(by: Iterable[str]) -> tuple[str, ...]:
+    """The columns of dimensions; a month is computed, and called `month`."""
+    return tuple(COLUMNS.get(name, name) for name in by)
+
+
+def condition(where: Mapping[str, object]) -> str:
+    """A condition on rows, beginning with AND; its values are `where_<column>`."""
+    return "".join(f" AND {column} = %(where_{column})s" for column in where)
+
+
+def values_of(where: Mapping[str, object]) -> dict[str, object]:
+    """The values of `condition`."""
+    return {f"where_{column}": value for column, value in where.items()}
+
+
+def after_row(columns: Sequence[str], last: Sequence[str] | None) -> tuple[str, dict[str, object]]:
+    """A condition on groups that come after the last row of the page before, and its values."""
+    if not last or not columns:
+        return "true", {}
+    row = ", ".join(columns)
+    beyond = ", ".join(f"%(last_{place})s::{TYPES.get(column, 'text')}" for place, column in enumerate(columns))
+    return f"({row}) > ({beyond})", {f"last_{place}": value for place, value in enumerate(last)}
+
+
+def shown_keys(by: Sequence[str], keys: Sequence[Any]) -> tuple[dict[str, object], dict[str, str]]:
+    """The dimensions of a row as they are shown, and why some are null."""
+    shown: dict[str, object] = {}
+    reasons: dict[str, str] = {}
+    for name, value in zip(by, keys, strict=True):
+        stored, reason = _NO_VALUE.get(name, (None, ""))
+        shown[name] = None if value == stored else f"{value:%Y-%m}" if isinstance(value, date) else value
+        if value == stored:
+            reasons[name] = reason
+    return shown, reasons
+
+
+def microseconds_between(since: datetime, until: datetime) -> int:
+    """How long it is from one instant until another, in calendar time."""
+    return (until - since) // timedelta(microseconds=1)
+
+
+def repeated(question: Question, zone: ZoneInfo) -> Row:
+    """What every answer repeats of its question."""
+    return {"where": sorted(question.many("where")), "tz": zone.key}

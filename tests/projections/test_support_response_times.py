@@ -1,0 +1,222 @@
+"""The facts and phases of support cases are what their events say, at every position, and however they are folded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from domain.case_events import CaseId
+from domain.working_hours import WorkingHours
+from infrastructure.database import Databases
+from projections import REPORTS
+from projections.read_model import Page, Snapshot
+from projections.reports import Parameters, Report
+from projections.support_response_times import NAME, NOBODY, NONE, SupportResponseTimes
+from tests.colleagues import BERLIN_OFFICE_IN_2026
+from tests.complaints import ACME_COMPLAINED, CLUMPS, KATHERINE_REPLIED, RESOLVED, monday
+from tests.projections.logs import Folded, folding
+from tests.projections.support import Support, expected, random_support
+
+OF_SUPPORT = [report for report in REPORTS if report.definition.model == NAME]
+
+
+@pytest.fixture(scope="module")
+def _all_support(folding_databases: Databases) -> Iterator[Folded]:
+    with folding(folding_databases, SupportResponseTimes()) as folded:
+        yield folded
+
+
+@pytest.fixture
+def support(_all_support: Folded) -> Iterator[Folded]:
+    """Support response times of an empty log."""
+    with _all_support.afresh():
+        yield _all_support
+
+
+_VISIBLE = "position <= %(at)s AND (superseded_at_position IS NULL OR superseded_at_position > %(at)s)"
+
+
+def facts_at(folded: Folded, position: int) -> set[tuple[Any, ...]]:
+    """The facts that are known at a position, without their own."""
+    rows = folded.connection.execute(
+        folded.tables.sql(
+            "SELECT case_id, name, number, at, settled_at, started_by, ended_by, customer_id, priority, category, "
+            "product_id, team_id, staff_id, calendar_time, business_time, value, reason FROM {facts} "
+            f"WHERE {_VISIBLE}"
+        ),
+        {"at": position},
+    )
+    return set(rows)
+
+
+def phases_at(folded: Folded, position: int) -> set[tuple[Any, ...]]:
+    """The phases that are known at a position."""
+    rows = folded.connection.execute(
+        folded.tables.sql(
+            "SELECT case_id, since, nullif(until, 'infinity'), status, customer_id, priority, category, product_id, "
+            f"team_id, staff_id, awaited, waiting_since, waiting_by FROM {{phases}} WHERE {_VISIBLE}"
+        ),
+        {"at": position},
+    )
+    return set(rows)
+
+
+def stored(by: Any) -> tuple[Any, ...]:
+    return (
+        by.customer_id or NOBODY,
+        by.priority,
+        by.category or NONE,
+        by.product_id or NOBODY,
+        by.team_id or NOBODY,
+        by.staff_id or NOBODY,
+    )
+
+
+def facts_of(case_id: CaseId, facts: set[Any]) -> set[tuple[Any, ...]]:
+    return {
+        (
+            *(case_id, str(each.name), each.number, each.at, each.settled_at, each.started_by, each.ended_by),
+            *stored(each.counted_by),
+            *(each.calendar, each.business, each.value, each.reason),
+        )
+        for each in facts
+    }
+
+
+def phases_of(case_id: CaseId, phases: list[Any]) -> set[tuple[Any, ...]]:
+    return {
+        (
+            *(case_id, each.since, each.until, str(each.status)),
+            *stored(each.counted_by),
+            *(each.awaited or NONE, each.waiting_since, each.waiting_by),
+        )
+        for each in phases
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_fact_and_phase_at_every_position_is_what_the_events_up_to_there_say(support: Folded, seed: int) -> None:
+    log = random_support(seed).log
+    support.fold(log, page_size=9)
+    for position in range(1, log.head() + 1):
+        told = list(expected(log, position))
+        assert facts_at(support, position) == set().union(*(facts_of(case, facts) for case, facts, _ in told))
+        assert phases_at(support, position) == set().union(*(phases_of(case, phases) for case, _, phases in told))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_makes_no_difference_how_the_log_is_cut_into_pages(support: Folded, seed: int) -> None:
+    log = random_support(seed, events=150).log
+    digests = []
+    for page_size in (1, 7, 500):
+        with support.afresh():
+            digests.append(support.fold(log, page_size).digest())
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_a_wrong_fold_is_found_by_its_digest(support: Folded) -> None:
+    log = random_support(1).log
+    with support.afresh():
+        right = support.fold(log).digest()
+    with support.afresh():
+        support.model = _Careless()
+        wrong = support.fold(log).digest()
+    assert {table for table in right if right[table] != wrong[table]} == {"facts"}
+
+
+class _Careless(SupportResponseTimes):
+    """Takes a second off the longest time that anything took."""
+
+    def fold(self, page: Page) -> None:
+        super().fold(page)
+        page.execute(
+            "UPDATE {facts} SET calendar_time = calendar_time - 1000000 "
+            "WHERE calendar_time = (SELECT max(calendar_time) FROM {facts})"
+        )
+
+
+# Answers
+
+
+QUESTIONS: dict[str, list[Parameters]] = {
+    "support_response_times": [
+        {},
+        {"by": ["month,team"], "measure": ["first_response,requester_wait"]},
+        {"by": ["priority,kind"], "basis": ["opened"], "from": ["2026-06-08"], "to": ["2026-06-12"]},
+        {"by": ["customer"], "where": ["channel:email"], "tz": ["America/New_York"]},
+    ],
+    "support_outcomes": [{}, {"by": ["category,kind"]}, {"by": ["month"], "where": ["priority:normal"]}],
+    "support_satisfaction": [{}, {"by": ["kind"]}],
+    "support_comparison": [{"base_to": ["2026-06-10"], "from": ["2026-06-10"]}],
+    "support_backlog": [{}, {"by": ["status,team"]}, {"by": ["product"], "valid_at": ["2026-06-11T12:00:00Z"]}],
+    "waiting_now": [{}, {"awaited": ["reply"]}, {"valid_at": ["2026-06-11T12:00:00Z"], "where": ["team:"]}],
+}
+MOMENT = datetime(2026, 6, 30, tzinfo=UTC).isoformat()
+
+
+def asked(report: Report) -> list[Parameters]:
+    """Questions to a report, each as of a moment."""
+    moment = {"valid_at": [MOMENT]} if report.definition.moment else {}
+    return [{**moment, **question} for question in QUESTIONS[report.definition.name]]
+
+
+def answers(folded: Folded, report: Report, position: int) -> list[bytes]:
+    """The answers of a report to its questions at a position, and the events behind them."""
+
+    def ask(parameters: Parameters) -> Callable[[Snapshot], Any]:
+        async def answer(snapshot: Snapshot) -> bytes:
+            shown, behind = await report.run(snapshot, parameters), await report.evidence(snapshot, parameters)
+            return shown.json() + shown.csv() + behind.json()
+
+        return answer
+
+    return folded.ask(*((position, ask(parameters)) for parameters in asked(report)))
+
+
+def test_every_report_on_support_is_asked_something() -> None:
+    assert {report.definition.name for report in OF_SUPPORT} == QUESTIONS.keys()
+
+
+@pytest.mark.parametrize("report", OF_SUPPORT, ids=lambda report: report.definition.name)
+def test_a_late_fact_changes_no_earlier_answer_and_some_later_one(support: Folded, report: Report) -> None:
+    made = random_support(7, events=50)
+    support.fold(made.log)
+    head = made.log.head()
+    before = {position: answers(support, report, position) for position in (head // 3, head - 5, head)}
+    made.live(Random(8), cases=2, events=20)  # noqa: S311 - it decides what happens in a test
+    support.fold(made.log, page_size=6)
+    assert {position: answers(support, report, position) for position in before} == before
+    assert answers(support, report, made.log.head()) != before[head]
+
+
+def test_a_holiday_that_is_entered_late_changes_business_times_from_then_on_known(support: Folded) -> None:
+    made = Support().begun()
+    made.tell(CLUMPS, ACME_COMPLAINED, replace(KATHERINE_REPLIED, at=monday(10)), RESOLVED)
+    before = made.log.head()
+    made.revise(WorkingHours(time_zone="Europe/Berlin"), monday(0), monday(0) + timedelta(days=1))
+    support.fold(made.log)
+    hours = {position: business_hours(support, position) for position in (before, before + 1)}
+    assert hours == {
+        before: {"first_response": 1, "full_resolution": 5},
+        before + 1: {"first_response": 0, "full_resolution": 0},
+    }
+    assert {fact[:14] for fact in facts_at(support, before)} == {fact[:14] for fact in facts_at(support, before + 1)}
+    assert phases_at(support, before) == phases_at(support, before + 1)
+
+
+def business_hours(folded: Folded, position: int) -> dict[str, int]:
+    hours = {fact[1]: fact[14] for fact in facts_at(folded, position)}
+    return {name: hours[name] // 3_600_000_000 for name in ("first_response", "full_resolution")}
+
+
+def test_a_revision_of_many_cases_is_written_in_groups(support: Folded, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = random_support(11, cases=9, events=80)
+    made.revise(BERLIN_OFFICE_IN_2026, monday(0), None)
+    with support.afresh():
+        at_once = support.fold(made.log, page_size=500).digest()
+    with support.afresh():
+        monkeypatch.setattr("projections.support_response_times._CASES_AT_ONCE", 2)
+        assert support.fold(made.log, page_size=500).digest() == at_once
