@@ -1,13 +1,27 @@
 """The shapes of a customer card: each fact is an event's data with where it comes from and on which days it holds."""
 
 import dataclasses
+import functools
+import operator
 import typing
 from datetime import date, datetime
 from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+from pydantic import Discriminator
+
 from api.shapes import described
+from domain.case_events import (
+    CaseKind,
+    CaseOpened,
+    CustomerMessageReceived,
+    Priority,
+    PublicReplySent,
+    SatisfactionScale,
+)
+from domain.case_phases import Awaited
+from domain.case_status import CaseStatus
 from domain.customer import (
     AddressChanged,
     ContactPersonAdded,
@@ -85,9 +99,65 @@ class CustomerListDocument:
     """What asks for the next page; null on the last one."""
 
 
+@described
+class OpenCase:
+    """A support case in which somebody has yet to do something."""
+
+    case: UUID
+    case_number: str
+    kind: CaseKind
+    status: CaseStatus
+    priority: Priority
+    opened_at: datetime
+    position: int
+    """The position of the event that opened it."""
+    awaited: Awaited | None
+    """What the customer waits for."""
+    waiting_since: datetime | None
+    team: UUID | None
+    owner: UUID | None
+    """Who is assigned."""
+
+
+@described
+class SatisfactionOnCard:
+    """What the customer answered when asked how satisfied they are."""
+
+    scale: SatisfactionScale
+    score: int
+    answered_at: datetime
+    case: UUID
+    position: int
+    """The position of the answer."""
+
+
+@described
+class InteractionOrigin(Origin):
+    """What an interaction is, and where it comes from."""
+
+    case: UUID | None
+    """The support case that it is a message of."""
+
+
+def _interaction(name: str, event: type[Any], stored_name: str) -> Any:
+    """The type of an interaction on a card, told by its type."""
+    kind = typing.Literal[stored_name]  # type: ignore[valid-type] # made of the name of the event
+    return _merged(name, event.__doc__ or name, InteractionOrigin, event, type=kind)
+
+
+_INTERACTIONS = (
+    _interaction("RecordedInteraction", InteractionRecorded, "customer.interaction-recorded"),
+    _interaction("CaseBegun", CaseOpened, "support-case.opened"),
+    _interaction("CustomerWrote", CustomerMessageReceived, "support-case.customer-message-received"),
+    _interaction("CustomerWasAnswered", PublicReplySent, "support-case.public-reply-sent"),
+)
+_INTERACTION: Any = Annotated[functools.reduce(operator.or_, _INTERACTIONS), Discriminator("type")]
+
+
 CustomerCardDocument = _merged(
     "CustomerCardDocument",
-    "What is known about a customer, as it holds on a day. Of interactions the latest, the latest first.",
+    "What is known about a customer, as it holds on a day. Of interactions, messages of cases among them, the latest; "
+    "the latest first.",
     CustomerLine,
     definition=str,
     definition_version=int,
@@ -103,5 +173,8 @@ CustomerCardDocument = _merged(
     classification=_fact("CurrentClassification", CustomerClassified) | None,
     external_identifiers=_list_of(_fact("AttachedIdentifier", ExternalIdentifierAttached)),
     last_confirmed=_fact("Confirmation", MasterDataConfirmed) | None,
-    interactions=_list_of(_fact("Interaction", InteractionRecorded)),
+    interactions=_list_of(_INTERACTION),
+    open_case_count=int,
+    open_cases=_list_of(OpenCase),
+    satisfaction=_list_of(SatisfactionOnCard),
 )

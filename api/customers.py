@@ -183,9 +183,10 @@ class CustomerRoutes:
         customer = await stream_named(request.values[0], CUSTOMER, self._log)
         day = asked.valid_at or self._today()
         query = partial(customer_card.card, customer_id=customer, valid_at=day, zone=self._cards.zone)
-        card: CustomerCard = await self._read(query, await self._position(asked))
-        facts = [fact.event for fact in card.summary.facts.values()]
-        show = await self._cards.open([*facts, *card.interactions])
+        position = await self._position(asked, customer_card.OF_CARDS)
+        reading = self._cards.models.read_together(customer_card.OF_CARDS, query, position=position)
+        card: CustomerCard = await patiently(reading, ANSWER_SECONDS_MAX)
+        show = await self._cards.open(card.events)
         return Response(canonical_json(card.document(show)))
 
     async def _list(self, request: Request) -> Response:
@@ -222,16 +223,17 @@ class CustomerRoutes:
     def _today(self) -> date:
         return self._clock().astimezone(self._cards.zone).date()
 
-    async def _position(self, asked: AsItHolds) -> int | None:
-        """The position to answer at, which the read model has come to by now."""
+    async def _position(self, asked: AsItHolds, models: Sequence[str] = (customer_card.NAME,)) -> int | None:
+        """The position to answer at, which the read models have come to by now."""
         position = await position_of(asked, self._log, self._clock())
         if asked.min_position is not None:
             await refuse_beyond(asked.min_position, "min_position", self._log)
         wanted = max(position or 0, asked.min_position or 0)
         if wanted:
             seconds = self._limits.wait_seconds_max
-            waiting = self._cards.models.wait(customer_card.NAME, wanted, seconds_max=seconds)
-            await patiently(waiting, seconds + ANSWER_SECONDS_MAX)
+            for model in models:
+                waiting = self._cards.models.wait(model, wanted, seconds_max=seconds)
+                await patiently(waiting, seconds + ANSWER_SECONDS_MAX)
         return position
 
     async def _read(self, query: Callable[[Snapshot], Awaitable[T]], position: int | None) -> T:

@@ -105,6 +105,10 @@ def calendar_named(event: SupportCaseEvent) -> CalendarId | None:
 _HOURS: Final = TypeAdapter(WorkingHours)
 
 
+class CalendarIsUnknown(LookupError):  # noqa: N818 - it names what is the matter
+    """A case has a calendar that was never defined."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calendars:
     """The calendars that are known, each with its versions in the order in which they became known."""
@@ -128,8 +132,10 @@ class Calendars:
         return Calendars({**self.versions, calendar_id: (*before, version_of(event))}, schedules)
 
     def schedules(self, calendar_ids: Iterable[CalendarId]) -> Mapping[CalendarId, Schedule]:
-        """The schedules of these calendars."""
+        """The schedules of these calendars, among others. Raises `CalendarIsUnknown`."""
         for one in calendar_ids:
+            if one not in self.versions:
+                raise CalendarIsUnknown
             if one not in self._schedules:
                 self._schedules[one] = schedule_of(self.versions[one])
         return self._schedules

@@ -4,6 +4,9 @@ A *fact* is something that was said about a customer: the registration, a name o
 person, an owner, terms, a status. It keeps the event's stored body, so personal values stay encrypted here; whoever may
 read them decodes them when a card is shown.
 
+*Interactions* are one timeline: what was recorded with the customer, and the messages of the customer's cases. Whose
+case it is may be said later; the messages before that are interactions of the customer as soon as it is known.
+
 What is said to hold from a day on holds until the next statement of its kind; of two for the same day the one recorded
 later counts. What is said without a day holds from when it occurred; of several the one recorded last counts.
 
@@ -22,6 +25,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from application.ports import RecordedEvent
+from domain.case_events import CaseOpened, CustomerIdentified, CustomerMessageReceived, PublicReplySent
 from domain.customer import (
     AddressChanged,
     ContactPersonAdded,
@@ -44,10 +48,15 @@ from domain.customer import (
     normalised_vat_id,
 )
 from domain.values import Erased, ExternalIdentifier
+from projections.customer_support import CustomerSupport, customer_support
 from projections.read_model import Hash, Page, Snapshot, Table, copy_bytes, copy_text
+from projections.support_response_times import NAME as SUPPORT
 
 NAME: Final = "customer_card"
 VERSION: Final = 1
+
+OF_CARDS: Final = (NAME, SUPPORT)
+"""The read models that a card is made of."""
 
 INTERACTIONS_SHOWN: Final = 20
 """Interactions on a card; the history has all of them."""
@@ -66,8 +75,7 @@ _EVENT_TABLE: Final = f"""
     schema_version smallint NOT NULL,
     occurred_at    timestamptz NOT NULL,
     recorded_at    timestamptz NOT NULL,
-    body           bytea NOT NULL,
-    customer_id    uuid NOT NULL"""
+    body           bytea NOT NULL"""
 
 _WORD = re.compile(r"\w+")
 _PHONE = re.compile(r"[+\d][\d\s()./-]*")
@@ -158,6 +166,7 @@ class CustomerCard:
     summary: CustomerSummary
     interactions: tuple[KeptEvent, ...]
     """The latest, the latest first."""
+    support: CustomerSupport
 
     @property
     def events(self) -> tuple[KeptEvent, ...]:
@@ -185,7 +194,8 @@ class CustomerCard:
             "classification": self._one("classification", show),
             "external_identifiers": self._many("external_identifier", show),
             "last_confirmed": self._one("confirmation", show),
-            "interactions": [_shown(event, show) for event in self.interactions],
+            "interactions": [_shown_interaction(event, show) for event in self.interactions],
+            **self.support.document(),
         }
 
     def _one(self, part: str, show: Show) -> Mapping[str, object] | None:
@@ -208,6 +218,11 @@ def _shown(event: KeptEvent, show: Show) -> Mapping[str, object]:
         "recorded_at": event.recorded_at.astimezone(UTC),
         **show(event),
     }
+
+
+def _shown_interaction(event: KeptEvent, show: Show) -> Mapping[str, object]:
+    is_of_case = event.type.startswith("support-case.")
+    return {"type": event.type, "case": event.stream_id if is_of_case else None, **_shown(event, show)}
 
 
 class CustomerCards:
@@ -234,16 +249,36 @@ class CustomerCards:
             "customer.deactivated",
             "customer.reactivated",
             "customer.master-data-confirmed",
+            "support-case.opened",
+            "support-case.customer-identified",
+            "support-case.customer-message-received",
+            "support-case.public-reply-sent",
         }
     )
     tables = (
         Table(
             "facts",
-            f"{_EVENT_TABLE}, part {_TEXT} NOT NULL, key {_TEXT} NOT NULL, valid_from date",
+            f"{_EVENT_TABLE}, customer_id uuid NOT NULL, part {_TEXT} NOT NULL, key {_TEXT} NOT NULL, valid_from date",
             ("position",),
             indexes=("(customer_id, position)",),
         ),
-        Table("interactions", _EVENT_TABLE, ("position",), indexes=("(customer_id, occurred_at, position)",)),
+        Table(
+            "interactions",  # streams are customers and cases
+            _EVENT_TABLE,
+            ("position",),
+            indexes=("(stream_id, occurred_at, position)",),
+        ),
+        Table(
+            "cases",
+            """
+            case_id                uuid NOT NULL,
+            customer_id            uuid NOT NULL,
+            position               bigint NOT NULL,
+            superseded_at_position bigint
+            """,
+            ("case_id", "position"),
+            indexes=("(customer_id)",),
+        ),
         Table(
             "customers",
             f"""
@@ -297,19 +332,28 @@ class _Fold:
         self._tokens: list[str] = []
         self._changed: list[tuple[UUID, int]] = []
         """People whose values were stated anew, and at which position."""
+        self._identified: list[tuple[UUID, UUID, int]] = []
+        """Cases whose customer was named, the customer, and at which position."""
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Take in one event."""
         event, customer, position = recorded.event, recorded.stream_id, recorded.position
         kept = (
             f"{position}\t{customer}\t{recorded.version}\t{recorded.type}\t{recorded.schema_version}\t"
-            f"{recorded.occurred_at}\t{recorded.recorded_at}\t{copy_bytes(recorded.body)}\t{customer}"
+            f"{recorded.occurred_at}\t{recorded.recorded_at}\t{copy_bytes(recorded.body)}"
         )
-        if isinstance(event, InteractionRecorded):
+        if isinstance(event, CaseOpened | CustomerIdentified) and event.customer_id is not None:
+            self._identified.append((customer, event.customer_id, position))
+        if isinstance(event, _INTERACTIONS):
             self._interactions.append(f"{kept}\n")
-            return
+        elif not isinstance(event, CustomerIdentified):
+            self._state(recorded, kept)
+
+    def _state(self, recorded: RecordedEvent, kept: str) -> None:
+        """Take in a fact about a customer."""
+        event, customer, position = recorded.event, recorded.stream_id, recorded.position
         part, key, valid_from = _place(event)
-        self._facts.append(f"{kept}\t{part}\t{copy_text(key)}\t{valid_from or _NULL}\n")
+        self._facts.append(f"{kept}\t{customer}\t{part}\t{copy_text(key)}\t{valid_from or _NULL}\n")
         if isinstance(event, CustomerRegistered):
             self._customers.append(f"{copy_text(event.customer_number)}\t{customer}\t{event.kind}\t{position}\n")
         for word in _words_of(event):
@@ -324,7 +368,9 @@ class _Fold:
     def write(self, page: Page) -> None:
         """Write what has gathered."""
         page.append("facts", f"{_EVENT_COLUMNS}, customer_id, part, key, valid_from", self._facts)
-        page.append("interactions", f"{_EVENT_COLUMNS}, customer_id", self._interactions)
+        page.append("interactions", _EVENT_COLUMNS, self._interactions)
+        if self._identified:
+            page.execute(_IDENTIFY, [list(each) for each in zip(*self._identified, strict=True)])
         page.append("customers", "customer_number, customer_id, kind, position", self._customers)
         page.append("words", "word, customer_id, position", self._words)
         page.append("tokens", "kind, token, customer_id, subject_id, position", self._tokens)
@@ -341,6 +387,20 @@ _SUPERSEDE: Final = """
       FROM (SELECT subject_id, max(position) AS position FROM changed GROUP BY subject_id) last
      WHERE t.subject_id = last.subject_id AND t.position < last.position AND t.superseded_at_position IS NULL
 """
+
+
+_IDENTIFY: Final = """
+    WITH identified AS (
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS u(case_id, customer_id, position)
+    ), superseded AS (
+        UPDATE {cases} c SET superseded_at_position = i.position
+          FROM (SELECT case_id, min(position) AS position FROM identified GROUP BY case_id) i
+         WHERE c.case_id = i.case_id AND c.superseded_at_position IS NULL
+    )
+    INSERT INTO {cases}
+    SELECT case_id, customer_id, position, lead(position) OVER (PARTITION BY case_id ORDER BY position) FROM identified
+"""
+_INTERACTIONS: Final = (InteractionRecorded, CaseOpened, CustomerMessageReceived, PublicReplySent)
 
 
 def _place(event: object) -> Place:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of fact
@@ -448,9 +508,18 @@ def _whole(query: str) -> set[tuple[str, str]]:
 
 
 async def card(
-    snapshot: Snapshot, customer_id: UUID, valid_at: date, zone: tzinfo, *, interactions: int = INTERACTIONS_SHOWN
+    snapshots: Mapping[str, Snapshot],
+    customer_id: UUID,
+    valid_at: date,
+    zone: tzinfo,
+    *,
+    interactions: int = INTERACTIONS_SHOWN,
 ) -> CustomerCard:
-    """The card of a customer as it holds on a day of a time zone. Raises `CustomerNotFound`."""
+    """The card of a customer as it holds on a day of a time zone. Raises `CustomerNotFound`.
+
+    It is made of the read models that `OF_CARDS` names.
+    """
+    snapshot = snapshots[NAME]
     found = await snapshot.fetch(
         "SELECT customer_id, customer_number, kind FROM {customers} WHERE customer_id = %s AND position <= %s",
         [customer_id, snapshot.position],
@@ -459,12 +528,28 @@ async def card(
         raise CustomerNotFound
     (summary,) = await _summaries(snapshot, found, valid_at, zone)
     latest = await snapshot.fetch(
-        "SELECT {columns} FROM {interactions} WHERE customer_id = %s AND position <= %s AND occurred_at < %s "
-        "ORDER BY occurred_at DESC, position DESC LIMIT %s",
-        [customer_id, snapshot.position, _end_of(valid_at, zone), interactions],
+        _LATEST,
+        {
+            "customer": customer_id,
+            "position": snapshot.position,
+            "end": _end_of(valid_at, zone),
+            "rows": interactions,
+        },
         columns=_EVENT_COLUMNS,
     )
-    return CustomerCard(snapshot.position, valid_at, summary, tuple(KeptEvent(*row) for row in latest))
+    support = await customer_support(snapshots[SUPPORT], customer_id, _end_of(valid_at, zone))
+    return CustomerCard(snapshot.position, valid_at, summary, tuple(KeptEvent(*row) for row in latest), support)
+
+
+_LATEST: Final = """
+    SELECT {columns} FROM (
+        SELECT %(customer)s::uuid AS stream UNION ALL
+        SELECT case_id FROM {cases} WHERE customer_id = %(customer)s AND position <= %(position)s
+           AND (superseded_at_position IS NULL OR superseded_at_position > %(position)s)
+    ) streams CROSS JOIN LATERAL (
+        SELECT * FROM {interactions} i WHERE i.stream_id = streams.stream AND position <= %(position)s
+           AND occurred_at < %(end)s ORDER BY occurred_at DESC, position DESC LIMIT %(rows)s
+    ) latest ORDER BY occurred_at DESC, position DESC LIMIT %(rows)s"""
 
 
 async def customers(

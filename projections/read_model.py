@@ -405,29 +405,52 @@ class ReadModels:
 
         The query is evaluated at `position`, else at the checkpoint. Raises `ReadModelBehind` and `ReadModelNotFound`.
         """
+
+        async def ask(connection: AsyncConnection) -> T:
+            snapshots = await self._snapshots(connection, {model: version}, position)
+            return await query(snapshots[model])
+
+        return await self._ask(ask)
+
+    async def read_together(
+        self,
+        models: Iterable[str],
+        query: Callable[[Mapping[str, Snapshot]], Awaitable[T]],
+        *,
+        position: int | None = None,
+    ) -> T:
+        """Ask several models at one position: else at the last one that all of them have come to."""
+
+        async def ask(connection: AsyncConnection) -> T:
+            return await query(await self._snapshots(connection, dict.fromkeys(models), position))
+
+        return await self._ask(ask)
+
+    async def _ask(self, ask: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async with self._connect() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             await connection.set_read_only(True)
             try:
-                return await self._read(connection, model, query, version, position)
+                async with connection.transaction():
+                    return await ask(connection)
             except psycopg.errors.UndefinedTable:
                 # Between our look at the builds and our query another build took over, and ours was removed.
-                return await self._read(connection, model, query, version, position)
+                async with connection.transaction():
+                    return await ask(connection)
 
-    async def _read(
-        self,
-        connection: AsyncConnection,
-        model: str,
-        query: Callable[[Snapshot], Awaitable[T]],
-        version: int | None,
-        position: int | None,
-    ) -> T:
-        async with connection.transaction():
-            build, checkpoint = await self._serving(connection, model, version)
-            if position is not None and position > checkpoint:
-                raise ReadModelBehind(model=model, position=checkpoint, wanted=position)
-            at = checkpoint if position is None else position
-            return await query(Snapshot(connection, Tables(self.schema, build), at, self._kept, self._policy))
+    async def _snapshots(
+        self, connection: AsyncConnection, versions: Mapping[str, int | None], position: int | None
+    ) -> Mapping[str, Snapshot]:
+        builds = {model: await self._serving(connection, model, version) for model, version in versions.items()}
+        last = min(builds, key=lambda model: builds[model][1])
+        checkpoint = builds[last][1]
+        if position is not None and position > checkpoint:
+            raise ReadModelBehind(model=last, position=checkpoint, wanted=position)
+        at = checkpoint if position is None else position
+        return {
+            model: Snapshot(connection, Tables(self.schema, build), at, self._kept, self._policy)
+            for model, (build, _) in builds.items()
+        }
 
     async def _serving(self, connection: AsyncConnection, model: str, version: int | None) -> tuple[Build, int]:
         cursor = await connection.execute(

@@ -11,6 +11,7 @@ from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
 from projections.customer_card import CustomerCards
 from projections.revenue_statistics import RevenueStatistics
+from projections.support_response_times import SupportResponseTimes
 from tests.projections.logs import Folded
 
 
@@ -42,7 +43,7 @@ def revenue(_all_revenue: Folded) -> Iterator[Folded]:
 
 @pytest.fixture(scope="session")
 def _all_cards(folding_databases: Databases) -> Iterator[Folded]:
-    folded = Folded(folding_databases, CustomerCards())
+    folded = Folded(folding_databases, CustomerCards(), SupportResponseTimes())
     yield folded
     folded.close()
 

@@ -25,6 +25,7 @@ from projections.read_model import (
     Build,
     Kept,
     Page,
+    Policy,
     ReadModel,
     ReadModels,
     Snapshot,
@@ -212,15 +213,18 @@ class _Rows:
 
 
 class Folded:
-    """One model folded from logs without a projector, in one transaction that is never committed."""
+    """A model folded from logs without a projector, in one transaction that is never committed; perhaps with others."""
 
-    def __init__(self, databases: Databases, model: ReadModel) -> None:
+    def __init__(self, databases: Databases, model: ReadModel, *beside: ReadModel) -> None:
         self.model = model
-        self.tables = Tables(SCHEMA, Build(model.name, model.version))
+        self._beside = beside
+        self._tables = {each.name: Tables(SCHEMA, Build(each.name, each.version)) for each in (model, *beside)}
+        self.tables = self._tables[model.name]
         self.connection = psycopg.connect(databases.projector)
         self.connection.execute("SET idle_in_transaction_session_timeout = 0")
         self._position = 0
-        create_tables(self.connection, model, self.tables)
+        for each in (model, *beside):
+            create_tables(self.connection, each, self._tables[each.name])
 
     @contextmanager
     def afresh(self) -> Iterator["Folded"]:
@@ -235,24 +239,35 @@ class Folded:
     def fold(self, log: LogOf, page_size: int = 500) -> "Folded":
         """Fold what it has not folded yet."""
         while self._position < log.head():
-            page = log.page(self._position, self._position + page_size, self.model.events)
-            events = page.readable(self.model.events)
-            self.model.fold(Page(self.connection, self.tables, events, page.after, page.upto, hashed))
-            self._position = page.upto
+            for model in (self.model, *self._beside):
+                page = log.page(self._position, self._position + page_size, model.events)
+                events, tables = page.readable(model.events), self._tables[model.name]
+                model.fold(Page(self.connection, tables, events, page.after, page.upto, hashed))
+            self._position = min(self._position + page_size, log.head())
         return self
 
     def digest(self) -> dict[str, str]:
         """SHA-256 of each table."""
         return dict(digest(self.connection, self.model, self.tables))
 
-    def ask(self, *questions: tuple[int, Callable[[Snapshot], Awaitable[T]]], kept: Kept | None = None) -> list[T]:
+    def snapshots(self, position: int, kept: Kept | None = None, policy: Policy | None = None) -> dict[str, Snapshot]:
+        """What is seen at a position, by model."""
+        connection: Any = _AsAsync(self.connection)
+        return {
+            name: Snapshot(connection, tables, position, kept or Kept(), policy or Policy())
+            for name, tables in self._tables.items()
+        }
+
+    def ask(
+        self,
+        *questions: tuple[int, Callable[[Snapshot], Awaitable[T]]],
+        kept: Kept | None = None,
+        policy: Policy | None = None,
+    ) -> list[T]:
         """The answers to questions, each at a position."""
 
         async def answers() -> list[T]:
-            connection: Any = _AsAsync(self.connection)
-            return [
-                await ask(Snapshot(connection, self.tables, position, kept or Kept())) for position, ask in questions
-            ]
+            return [await ask(self.snapshots(position, kept, policy)[self.model.name]) for position, ask in questions]
 
         return asyncio.run(answers())
 

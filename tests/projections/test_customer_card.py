@@ -1,5 +1,6 @@
 """The customer card: what holds on a day, as known at a position; and how customers are found."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from application.ports import RecordedEvent
+from domain.case_events import CaseId, CustomerIdentified
 from domain.customer import (
     ContactPersonAdded,
     ContactPersonChanged,
@@ -36,6 +39,7 @@ from domain.values import ContactId, ExternalIdentifier
 from infrastructure.database import Databases
 from infrastructure.event_types import EVENT_TYPES
 from projections.customer_card import (
+    OF_CARDS,
     QUERY_CHARACTERS_MAX,
     CustomerCard,
     CustomerCards,
@@ -48,6 +52,21 @@ from projections.customer_card import (
 )
 from projections.read_model import forget_erased
 from projections.reports import canonical_json
+from tests.colleagues import SECOND_LEVEL, SUPPORT_HOURS
+from tests.complaints import (
+    ACME_COMPLAINED,
+    ASKED_FOR_SATISFACTION,
+    CLUMPS,
+    GRACE_WROTE,
+    KATHERINE_NOTED,
+    KATHERINE_REPLIED,
+    LATE_AGAIN,
+    LESS_SATISFIED,
+    RESOLVED,
+    SATISFIED,
+    monday,
+    tuesday,
+)
 from tests.people import (
     ACME,
     ACME_IN_THE_ERP,
@@ -69,6 +88,7 @@ from tests.people import (
     TEN_THOUSAND_EUROS,
 )
 from tests.projections.logs import FIRST_OF_JANUARY, Folded, LogOf, ask, folding, hashed, project, shown
+from tests.projections.support import Support
 from tests.projections.trade import Trade
 
 MARCH = date(2026, 3, 31)
@@ -89,8 +109,7 @@ def shown_card(
 ) -> CustomerCard:
     position = log.head() if at is None else at
     zone = options.pop("zone", UTC)
-    (found,) = cards.ask((position, lambda snapshot: card(snapshot, customer, valid_at, zone, **options)))
-    return found
+    return asyncio.run(card(cards.snapshots(position), customer, valid_at, zone, **options))
 
 
 def document(cards: Folded, log: LogOf, customer: UUID = ACME, valid_at: date = JULY, **options: Any) -> dict[str, Any]:
@@ -109,7 +128,11 @@ def found(cards: Folded, log: LogOf, query: str, *, at: int | None = None, **pag
 
 
 def test_every_event_of_a_customer_has_its_place() -> None:
-    assert CustomerCards.events == {each.name for each in EVENT_TYPES.types if each.aggregate == "customer"}
+    of_customers = {each.name for each in EVENT_TYPES.types if each.aggregate == "customer"}
+    of_cases = {event for event in CustomerCards.events if event.startswith("support-case.")}
+    assert CustomerCards.events == of_customers | of_cases
+    messages = {"support-case.opened", "support-case.customer-message-received", "support-case.public-reply-sent"}
+    assert of_cases == messages | {"support-case.customer-identified"}
 
 
 def test_a_card_shows_all_that_is_known(cards: Folded, log: LogOf) -> None:
@@ -161,7 +184,7 @@ def test_a_card_names_the_events_that_have_to_be_decoded_for_it(cards: Folded, l
 
 def test_the_readers_role_may_ask_for_cards_and_find_customers(databases: Databases, log: LogOf) -> None:
     project(databases, log)
-    acme = ask(databases, lambda models: models.read("customer_card", lambda asked: card(asked, ACME, JULY, UTC)))
+    acme = ask(databases, lambda models: models.read_together(OF_CARDS, lambda seen: card(seen, ACME, JULY, UTC)))
     assert acme.summary.customer_number == "C-1001"
     ada = ask(
         databases,
@@ -481,3 +504,85 @@ def test_an_event_that_has_no_place_stops_the_fold(cards: Folded, log: LogOf) ->
 def test_a_kept_event_is_all_that_is_needed_to_decode_it() -> None:
     kept = KeptEvent(1, ACME, 1, "customer.blocked", 1, FIRST_OF_JANUARY, FIRST_OF_JANUARY, b"{}")
     assert shown(kept) == {}
+
+
+# Support
+
+
+def complain(log: LogOf, *events: Any, case_id: CaseId = CLUMPS) -> None:
+    """Record events of a case at their own times, after calendars; one without a time comes as a pair with it."""
+    known = SUPPORT_HOURS in {each.stream_id for each in log.recorded if isinstance(each, RecordedEvent)}
+    (Support(log) if known else Support(log).begun()).tell(case_id, *events)
+
+
+def test_messages_of_cases_are_interactions_beside_those_that_were_recorded(cards: Folded, log: LogOf) -> None:
+    complain(log, ACME_COMPLAINED, KATHERINE_REPLIED, KATHERINE_NOTED, GRACE_WROTE)
+    log.append(ACME, GRACE_CALLED, occurred_at=monday(12))
+    shown_ones = document(cards.fold(log), log)["interactions"]
+    assert [(each["type"], each["occurred_at"]) for each in shown_ones] == [
+        ("support-case.customer-message-received", GRACE_WROTE.at),
+        ("customer.interaction-recorded", monday(12)),
+        ("support-case.public-reply-sent", KATHERINE_REPLIED.at),
+        ("support-case.opened", ACME_COMPLAINED.at),
+    ]
+    assert [each["case"] for each in shown_ones] == [CLUMPS, None, CLUMPS, CLUMPS]
+    assert shown_ones[3]["first_message"] == ACME_COMPLAINED.first_message
+
+
+def test_whose_case_it_is_may_be_said_later_and_be_put_right(cards: Folded, log: LogOf) -> None:
+    complain(log, replace(ACME_COMPLAINED, customer_id=None))
+    unknown = log.head()
+    complain(log, (CustomerIdentified(customer_id=ADA), monday(10)))
+    of_ada = log.head()
+    complain(log, (CustomerIdentified(customer_id=ACME), monday(11)))
+    cards.fold(log, page_size=2)
+    seen = {
+        (customer, position): [
+            len(document(cards, log, customer, at=position)[part]) for part in ("interactions", "open_cases")
+        ]
+        for customer in (ACME, ADA)
+        for position in (unknown, of_ada, log.head())
+    }
+    nothing, one = [0, 0], [1, 1]
+    assert seen == {
+        (ACME, unknown): nothing,
+        (ACME, of_ada): nothing,
+        (ACME, log.head()): one,
+        (ADA, unknown): nothing,
+        (ADA, of_ada): one,
+        (ADA, log.head()): nothing,
+    }
+
+
+def test_open_cases_are_those_that_were_open_on_that_day(cards: Folded, log: LogOf) -> None:
+    complain(log, ACME_COMPLAINED, KATHERINE_REPLIED, replace(RESOLVED, at=tuesday(14)))
+    complain(log, replace(ACME_COMPLAINED, at=tuesday(9), case_number="T-1002"), case_id=LATE_AGAIN)
+    cards.fold(log)
+    days = {day: document(cards, log, valid_at=date(2026, 6, day)) for day in (7, 8, 9)}
+    assert {day: [each["case_number"] for each in shown["open_cases"]] for day, shown in days.items()} == {
+        7: [],
+        8: ["T-1001"],
+        9: ["T-1002"],
+    }
+    assert [days[day]["open_case_count"] for day in days] == [0, 1, 1]
+    answered, waiting = days[8]["open_cases"][0], days[9]["open_cases"][0]
+    assert (answered["status"], answered["awaited"]) == ("open", None)
+    assert (waiting["awaited"], waiting["waiting_since"], waiting["team"]) == (
+        "first_response",
+        tuesday(9),
+        SECOND_LEVEL,
+    )
+
+
+def test_the_latest_answers_about_satisfaction_are_on_the_card(cards: Folded, log: LogOf) -> None:
+    complain(log, ACME_COMPLAINED, RESOLVED, (ASKED_FOR_SATISFACTION, monday(15)), (SATISFIED, monday(16)))
+    complain(log, (LESS_SATISFIED, tuesday(9)))
+    (answer,) = document(cards.fold(log), log)["satisfaction"]
+    assert answer == {
+        "scale": "csat",
+        "score": SATISFIED.score,
+        "answered_at": monday(16),
+        "case": CLUMPS,
+        "position": log.head() - 1,
+    }
+    assert document(cards, log, valid_at=date(2026, 6, 7))["satisfaction"] == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from random import Random
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from projections.read_model import Build, Page, ReadModel
 from projections.revenue_statistics import RevenueStatistics
 from tests.people import ACME, ACME_REGISTERED, ADA, ADA_REGISTERED, GRACE, GRACE_ADDED, GRACE_CALLED
 from tests.projections.logs import SCHEMA, LogOf, follow, hashed, projector
+from tests.projections.support import Support
 from tests.projections.trade import FLOUR, YEAST, Trade, line
 
 BUILDS = [Build(model.name, model.version) for model in ALL]
@@ -32,6 +34,7 @@ def log() -> LogOf:
     log.append(ACME, GRACE_CALLED)
     trade.assign(FLOUR, "baking", date(2026, 1, 15))
     trade.credit(sale, date(2026, 3, 1))
+    Support(log).begun().live(Random(5), cases=4, events=40)  # noqa: S311 - it decides what happens in a test
     return log
 
 

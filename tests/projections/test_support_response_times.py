@@ -12,6 +12,7 @@ from domain.case_events import CaseId
 from domain.working_hours import WorkingHours
 from infrastructure.database import Databases
 from projections import REPORTS
+from projections.case_entries import CalendarIsUnknown
 from projections.read_model import Page, Snapshot
 from projections.reports import Parameters, Report
 from projections.support_response_times import NAME, NOBODY, NONE, SupportResponseTimes
@@ -136,6 +137,13 @@ class _Careless(SupportResponseTimes):
             "UPDATE {facts} SET calendar_time = calendar_time - 1000000 "
             "WHERE calendar_time = (SELECT max(calendar_time) FROM {facts})"
         )
+
+
+def test_a_calendar_that_was_never_defined_stops_the_fold(support: Folded) -> None:
+    made = Support()
+    made.tell(CLUMPS, ACME_COMPLAINED)
+    with pytest.raises(CalendarIsUnknown):
+        support.fold(made.log)
 
 
 # Answers
