@@ -17,8 +17,7 @@ Z_95: Final = Decimal("1.959964")
 """The 97.5 % quantile of the normal distribution, to six places: intervals of 95 %."""
 _EXACT: Final = Context(prec=60)
 _BINOMIAL_MAX: Final = 1_000
-"""Up to so many tries the binomial distribution is summed; beyond, its normal approximation is as good to six places
-of the result."""
+"""Up to so many times the binomial distribution is summed; beyond, its normal approximation is within 0.05 % of it."""
 
 
 def rank(n: int, percent: int) -> tuple[int, int]:

@@ -46,7 +46,7 @@ async def _groups(
     """Sums of the groups of a page: the keys, how many people stand behind them, and the sums; and one more, if any."""
     keys, (limit, last) = ("called", *selection.columns), page
     after, values = after_row(keys, last)
-    return await snapshot.fetch(
+    found = await snapshot.fetch(
         "SELECT * FROM ({groups}) sums WHERE {after} ORDER BY {keys} LIMIT %(rows)s",
         {**selection.values(snapshot), **values, "nobody": NOBODY, "rows": limit + 1},
         groups=_GROUPS,
@@ -58,6 +58,12 @@ async def _groups(
         selected=selected(selection),
         after=after,
     )
+    if selection.by:
+        return found
+    # Where nothing is divided, each has its row, also where there is nothing to tell.
+    told = {row[0]: row for row in found}
+    wanted = sorted({str(name).partition("_answered")[0] for name in selection.names})
+    return [told.get(each, (each, *(0,) * (1 + len(sums)))) for each in wanted if not last or each > last[0]]
 
 
 def _row(

@@ -109,7 +109,20 @@ async def groups(snapshot: Snapshot, selection: Selection, limit: int, last: Seq
         counts=", ".join(f"count(*) FILTER (WHERE reason = '{each}') AS \"{each}\"" for each in Reason),
         **{clock: _neighbours(clock) for clock in CLOCKS},
     )
-    return [_group(row, len(keys)) for row in rows]
+    found = [_group(row, len(keys)) for row in rows]
+    return found if selection.by else _with_all_measures(found, selection, last)
+
+
+def _with_all_measures(found: Sequence[Group], selection: Selection, last: Sequence[str] | None) -> list[Group]:
+    """Where nothing is divided, each measure has its row, also where there is nothing to tell."""
+    told = {group.name: group for group in found}
+    names = sorted(name for name in selection.names if last is None or str(name) > last[0])
+    return [told.get(name) or _nothing(name) for name in names]
+
+
+def _nothing(name: FactName) -> Group:
+    none = Times(0, 0, (0, 0) * len(PERCENTS))
+    return Group(name, (), dict.fromkeys(CLOCKS, none), 0, 0, None, dict.fromkeys(Reason, 0))
 
 
 def _neighbours(clock: str) -> str:

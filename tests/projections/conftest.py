@@ -53,3 +53,17 @@ def cards(_all_cards: Folded) -> Iterator[Folded]:
     """Customer cards of an empty log."""
     with _all_cards.afresh():
         yield _all_cards
+
+
+@pytest.fixture(scope="session")
+def _all_support(folding_databases: Databases) -> Iterator[Folded]:
+    folded = Folded(folding_databases, SupportResponseTimes())
+    yield folded
+    folded.close()
+
+
+@pytest.fixture
+def support(_all_support: Folded) -> Iterator[Folded]:
+    """Support response times of an empty log."""
+    with _all_support.afresh():
+        yield _all_support

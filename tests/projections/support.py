@@ -32,6 +32,7 @@ from domain.case_facts import CaseFact, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import timelines
+from domain.case_timeline import CaseTimeline
 from domain.customer import Channel, Direction
 from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from domain.team import TeamId
@@ -192,7 +193,17 @@ def random_support(seed: int, cases: int = 5, events: int = 60) -> Support:
     return Support().begun().live(Random(seed), cases, events)  # noqa: S311 - it decides what happens in a test
 
 
-def expected(log: LogOf, position: int) -> Iterator[tuple[CaseId, set[CaseFact], list[CasePhase]]]:
+@dataclass(frozen=True)
+class Told:
+    """What counts of one case."""
+
+    case_id: CaseId
+    timeline: CaseTimeline
+    facts: set[CaseFact]
+    phases: list[CasePhase]
+
+
+def expected(log: LogOf, position: int) -> Iterator[Told]:
     """What counts of each case at a position, told from the events up to there and from nothing else."""
     entries: dict[CaseId, list[Entry]] = {}
     calendars = Calendars.of(())
@@ -208,7 +219,8 @@ def expected(log: LogOf, position: int) -> Iterator[tuple[CaseId, set[CaseFact],
         family = _family(case_id, entries)
         timeline = timelines({each: entries[each] for each in family if each in entries})[case_id]
         schedules: Mapping[CalendarId, Schedule] = calendars.schedules(each for _, each in timeline.calendars)
-        yield case_id, set(case_facts(timeline, Measure(timeline, schedules))), case_phases(timeline)
+        facts = set(case_facts(timeline, Measure(timeline, schedules)))
+        yield Told(case_id, timeline, facts, case_phases(timeline))
 
 
 def _family(case_id: CaseId, entries: Mapping[CaseId, list[Entry]]) -> set[CaseId]:

@@ -1,6 +1,6 @@
 """The facts and phases of support cases are what their events say, at every position, and however they are folded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.case_events import CaseId
 from domain.working_hours import WorkingHours
-from infrastructure.database import Databases
 from projections import REPORTS
 from projections.case_entries import CalendarIsUnknown
 from projections.read_model import Page, Snapshot
@@ -18,23 +16,10 @@ from projections.reports import Parameters, Report
 from projections.support_response_times import NAME, NOBODY, NONE, SupportResponseTimes
 from tests.colleagues import BERLIN_OFFICE_IN_2026
 from tests.complaints import ACME_COMPLAINED, CLUMPS, KATHERINE_REPLIED, RESOLVED, monday
-from tests.projections.logs import Folded, folding
-from tests.projections.support import Support, expected, random_support
+from tests.projections.logs import Folded
+from tests.projections.support import Support, Told, expected, random_support
 
 OF_SUPPORT = [report for report in REPORTS if report.definition.model == NAME]
-
-
-@pytest.fixture(scope="module")
-def _all_support(folding_databases: Databases) -> Iterator[Folded]:
-    with folding(folding_databases, SupportResponseTimes()) as folded:
-        yield folded
-
-
-@pytest.fixture
-def support(_all_support: Folded) -> Iterator[Folded]:
-    """Support response times of an empty log."""
-    with _all_support.afresh():
-        yield _all_support
 
 
 _VISIBLE = "position <= %(at)s AND (superseded_at_position IS NULL OR superseded_at_position > %(at)s)"
@@ -76,25 +61,25 @@ def stored(by: Any) -> tuple[Any, ...]:
     )
 
 
-def facts_of(case_id: CaseId, facts: set[Any]) -> set[tuple[Any, ...]]:
+def facts_of(told: Told) -> set[tuple[Any, ...]]:
     return {
         (
-            *(case_id, str(each.name), each.number, each.at, each.settled_at, each.started_by, each.ended_by),
+            *(told.case_id, str(each.name), each.number, each.at, each.settled_at, each.started_by, each.ended_by),
             *stored(each.counted_by),
             *(each.calendar, each.business, each.value, each.reason),
         )
-        for each in facts
+        for each in told.facts
     }
 
 
-def phases_of(case_id: CaseId, phases: list[Any]) -> set[tuple[Any, ...]]:
+def phases_of(told: Told) -> set[tuple[Any, ...]]:
     return {
         (
-            *(case_id, each.since, each.until, str(each.status)),
+            *(told.case_id, each.since, each.until, str(each.status)),
             *stored(each.counted_by),
             *(each.awaited or NONE, each.waiting_since, each.waiting_by),
         )
-        for each in phases
+        for each in told.phases
     }
 
 
@@ -104,8 +89,8 @@ def test_every_fact_and_phase_at_every_position_is_what_the_events_up_to_there_s
     support.fold(log, page_size=9)
     for position in range(1, log.head() + 1):
         told = list(expected(log, position))
-        assert facts_at(support, position) == set().union(*(facts_of(case, facts) for case, facts, _ in told))
-        assert phases_at(support, position) == set().union(*(phases_of(case, phases) for case, _, phases in told))
+        assert facts_at(support, position) == set().union(*(facts_of(each) for each in told))
+        assert phases_at(support, position) == set().union(*(phases_of(each) for each in told))
 
 
 @pytest.mark.parametrize("seed", range(4))
