@@ -60,6 +60,8 @@ from domain.values import StaffId
 FROM_THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 """Since when the calendar counts that a case was opened with."""
 
+_LOOKING_BACK: Final = (CaseOpened, NoReplyNeededMarked, AnotherCaseMerged)
+"""Events that change what happened before them."""
 _UNANSWERED: Final = {
     CaseStatus.RESOLVED: Reason.RESOLVED_WITHOUT_REPLY,
     CaseStatus.CLOSED: Reason.RESOLVED_WITHOUT_REPLY,
@@ -94,7 +96,7 @@ def timelines(
     told = family
     if until is not None:
         told = {case: [one for one in entries if one.occurred_at <= until] for case, entries in family.items()}
-    readers: dict[CaseId, _Reader] = {}
+    readers: dict[CaseId, CaseReader] = {}
     for case_id in told:
         _read(case_id, told, readers)
     read = {case_id: reader.timeline() for case_id, reader in readers.items()}
@@ -103,12 +105,12 @@ def timelines(
     return read
 
 
-def _read(case_id: CaseId, told: Mapping[CaseId, Sequence[CaseEntry]], readers: dict[CaseId, "_Reader"]) -> None:
+def _read(case_id: CaseId, told: Mapping[CaseId, Sequence[CaseEntry]], readers: dict[CaseId, "CaseReader"]) -> None:
     """Read a case, after those that were merged into it."""
     entries = told.get(case_id, ())
     if case_id in readers or not any(type(entry.event) is CaseOpened for entry in entries):
         return
-    reader = readers[case_id] = _Reader(entries)
+    reader = readers[case_id] = CaseReader(entries)
     merged = [entry.event.case_id for entry in entries if type(entry.event) is AnotherCaseMerged]
     for other in merged:
         _read(other, told, readers)
@@ -146,8 +148,8 @@ def _place(entry: CaseEntry) -> tuple[datetime, int]:
     return entry.occurred_at, entry.position
 
 
-class _Reader:
-    """Reads the entries of one case, in the order of their valid time."""
+class CaseReader:
+    """Reads the entries of one case, in the order of their valid time; goes on with those that come after."""
 
     def __init__(self, entries: Sequence[CaseEntry]) -> None:
         self._entries = sorted(entries, key=_place)
@@ -169,7 +171,7 @@ class _Reader:
         self._answers: list[SatisfactionAnswer] = []
         self.left = Left()
 
-    def read(self, merged: Mapping[CaseId, Left]) -> None:
+    def read(self, merged: Mapping[CaseId, Left]) -> "CaseReader":
         """Read all entries; messages may be from before the opening, the states begin with it."""
         self._merged = merged
         for entry in self._entries:
@@ -177,6 +179,15 @@ class _Reader:
                 self._begin(entry.event, entry.occurred_at, entry.position)
         for entry in self._entries:
             self._tell(entry.event, entry.occurred_at, entry.position)
+        return self
+
+    def go_on(self, entry: CaseEntry) -> bool:
+        """Read one more entry; False if all has to be read again, because it changes what was read before."""
+        if type(entry.event) in _LOOKING_BACK or _place(entry) < _place(self._entries[-1]):
+            return False
+        self._entries.append(entry)
+        self._tell(entry.event, entry.occurred_at, entry.position)
+        return True
 
     def timeline(self) -> CaseTimeline:
         """All that was read."""

@@ -255,4 +255,7 @@ class CaseTimeline:
 
     def profile_at(self, instant: datetime) -> Profile:
         """By what the case is counted at an instant; before its opening, as at its opening."""
-        return next((one for one in reversed(self.profiles) if one.since <= instant), self.profiles[0])
+        for profile in reversed(self.profiles):
+            if profile.since <= instant:
+                return profile
+        return self.profiles[0]

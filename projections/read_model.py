@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import IsolationLevel
@@ -198,6 +199,11 @@ def copy_text(text: str | None) -> str:
     if text is None:
         return "\\N"
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def copy_id(value: UUID) -> str:
+    """An id as a value of a line for an `Appender`: in a quarter of the time that `str` takes."""
+    return f"{value.int:032x}"
 
 
 def copy_bytes(value: bytes) -> str:

@@ -19,7 +19,7 @@ from domain.case_events import CaseId, CaseOpened
 from domain.case_facts import CaseFact, CountedBy, FactName, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
-from domain.case_reading import timelines
+from domain.case_reading import CaseReader, timelines
 from domain.case_timeline import CaseTimeline
 from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from projections.case_entries import (
@@ -33,7 +33,7 @@ from projections.case_entries import (
     others,
     read_entry,
 )
-from projections.read_model import Page, Table, copy_text
+from projections.read_model import Page, Table, copy_id, copy_text
 
 NAME: Final = "support_response_times"
 VERSION: Final = 1
@@ -210,6 +210,8 @@ class _Fold:
         self._entries: Entries = {}
         self._families: dict[CaseId, frozenset[CaseId]] = {}
         """Cases that were merged into one another; a case that is here alone is not in it."""
+        self._readers: dict[CaseId, CaseReader] = {}
+        """Of cases that are alone."""
         self._told: dict[CaseId, _Told] = {}
         self._facts: _Changes[tuple[FactName, int], CaseFact] = _Changes(_fact_line)
         self._phases: _Changes[datetime, CasePhase] = _Changes(_phase_line)
@@ -236,7 +238,7 @@ class _Fold:
                 self._join(case_id, others(entries))
             wanted = {other for entries in found.values() for other in others(entries)} - self._entries.keys()
         for family in {self._family(case_id) for case_id in loaded}:
-            self._told.update(self._tell(family))
+            self._told.update((case_id, self._count(case_id, line)) for case_id, line in self._read_anew(family))
 
     def _read(self, cases: Iterable[CaseId]) -> Entries:
         found: Entries = {case_id: [] for case_id in cases}
@@ -271,21 +273,39 @@ class _Fold:
         if isinstance(event, CaseOpened):
             self._case_lines.append(f"{case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
         self._join(case_id, others([entry]))
-        self._tell_anew(self._family(case_id), entry.position)
+        reader = self._readers.get(case_id)
+        if reader is not None and case_id not in self._families and reader.go_on(entry):
+            self._tell(case_id, reader.timeline(), entry.position)
+        else:
+            self._tell_anew(self._family(case_id), entry.position)
 
-    def _tell_anew(self, family: Iterable[CaseId], position: int) -> None:
-        for case_id, told in self._tell(family):
-            before = self._told.get(case_id, _NOTHING)
-            self._facts.change(case_id, before.facts, told.facts, told.beginning, position)
-            self._phases.change(case_id, before.phases, told.phases, told.beginning, position)
-            self._told[case_id] = told
+    def _tell_anew(self, family: frozenset[CaseId], position: int) -> None:
+        for case_id, timeline in self._read_anew(family):
+            self._tell(case_id, timeline, position)
 
-    def _tell(self, family: Iterable[CaseId]) -> Iterator[tuple[CaseId, _Told]]:
-        for case_id, timeline in timelines({each: self._entries[each] for each in family}).items():
-            measure = Measure(timeline, self._calendars.schedules(each for _, each in timeline.calendars))
-            facts = {(fact.name, fact.number): fact for fact in case_facts(timeline, measure)}
-            phases = {phase.since: phase for phase in case_phases(timeline)}
-            yield case_id, _Told(_beginning(case_id, timeline), facts, phases)
+    def _read_anew(self, family: frozenset[CaseId]) -> Iterable[tuple[CaseId, CaseTimeline]]:
+        """The timelines of cases that are one, or of one alone, which is gone on with from there."""
+        if len(family) > 1:
+            return timelines({case_id: self._entries[case_id] for case_id in family}).items()
+        (case_id,) = family
+        entries = self._entries[case_id]
+        if not any(type(entry.event) is CaseOpened for entry in entries):
+            return ()
+        reader = self._readers[case_id] = CaseReader(entries).read({})
+        return ((case_id, reader.timeline()),)
+
+    def _tell(self, case_id: CaseId, timeline: CaseTimeline, position: int) -> None:
+        """Write down what has changed."""
+        before, told = self._told.get(case_id, _NOTHING), self._count(case_id, timeline)
+        self._facts.change(case_id, before.facts, told.facts, told.beginning, position)
+        self._phases.change(case_id, before.phases, told.phases, told.beginning, position)
+        self._told[case_id] = told
+
+    def _count(self, case_id: CaseId, timeline: CaseTimeline) -> _Told:
+        measure = Measure(timeline, self._calendars.schedules(each for _, each in timeline.calendars))
+        facts = {(fact.name, fact.number): fact for fact in case_facts(timeline, measure)}
+        phases = {phase.since: phase for phase in case_phases(timeline)}
+        return _Told(_beginning(case_id, timeline), facts, phases)
 
     # Calendars
 
@@ -303,6 +323,7 @@ class _Fold:
             for case_id in self._entries.keys() - kept:
                 del self._entries[case_id]
                 self._told.pop(case_id, None)
+                self._readers.pop(case_id, None)
         self._calendars = after
 
     def _cases_with(self, calendar_id: CalendarId) -> Iterator[list[CaseId]]:
@@ -398,13 +419,13 @@ _NOTHING: Final = _Told("", {}, {})
 
 def _beginning(case_id: CaseId, timeline: CaseTimeline) -> str:
     opened = timeline.opening
-    return f"{case_id}\t{opened.kind}\t{opened.channel}\t{timeline.opened_at}\t{timeline.opened_by}"
+    return f"{copy_id(case_id)}\t{opened.kind}\t{opened.channel}\t{timeline.opened_at}\t{timeline.opened_by}"
 
 
 def _counted_by_line(by: CountedBy) -> str:
     return (
-        f"{by.customer_id or NOBODY}\t{by.priority}\t{copy_text(by.category or NONE)}\t{by.product_id or NOBODY}\t"
-        f"{by.team_id or NOBODY}\t{by.staff_id or NOBODY}"
+        f"{copy_id(by.customer_id or NOBODY)}\t{by.priority}\t{copy_text(by.category or NONE)}\t"
+        f"{copy_id(by.product_id or NOBODY)}\t{copy_id(by.team_id or NOBODY)}\t{copy_id(by.staff_id or NOBODY)}"
     )
 
 

@@ -239,7 +239,7 @@ def check_running(row: Mapping[str, Any], name: FactName, running: Sequence[date
 
 
 def test_the_pages_of_an_answer_are_the_whole_answer(support: Folded) -> None:
-    log = random_support(4, cases=12, events=200).log
+    log = random_support(4, cases=40, events=200).log
     support.fold(log)
     for report, parameters in (
         (REPORT, {"by": ["priority,kind"]}),
