@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -109,6 +110,14 @@ class Imported:
         )
         with self._connected() as connection:
             return {None: None, **dict(connection.execute(query, [list(kinds)]).fetchall())}
+
+    def report(self, name: str, **parameters: str) -> list[dict[str, Any]]:
+        """The rows of a report, when the read models have come to the end of the log."""
+        asked = {"min_position": str(self.position()), "limit": "10000", **parameters}
+        answer = self.service.client("reporting").get(f"/v1/reports/{name}", params=asked)
+        assert answer.status_code == HTTPStatus.OK, answer.text
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
 
     def _entries(self) -> list[Entry]:
         with self._connected() as connection, connection.cursor(row_factory=class_row(Entry)) as cursor:

@@ -348,6 +348,48 @@ def test_cases_end_where_the_file_leaves_them(
     }
 
 
+@pytest.mark.parametrize(
+    ("measure", "until"), [("first_resolution", "first_resolved_at"), ("full_resolution", "last_resolved_at")]
+)
+def test_the_report_tells_the_same_resolution_times(
+    incidents: IncidentLog, desk: Imported, measure: str, until: str
+) -> None:
+    """Number, sum and median by month, and the percentiles of all of them, beside SQL over the raw file."""
+    took = f"SELECT {until} AS stopped_at, {until} - opened_at AS took FROM sample"
+    by_month = incidents.rows(
+        "SELECT strftime(make_timestamp(stopped_at), '%Y-%m'), count(*), sum(took)::bigint, median(took) "
+        f"FROM ({took}) GROUP BY 1 ORDER BY 1"
+    )
+    found = desk.report("support_response_times", measure=measure, by="month", tz="UTC")
+    assert [(row["month"], row["calendar_n"], row["calendar_total"]) for row in found] == [row[:3] for row in by_month]
+    assert [row["calendar_p50"] for row in found] == pytest.approx([row[3] for row in by_month], abs=0.5)
+    (percentiles,) = incidents.rows(f"SELECT quantile_cont(took, [0.5, 0.9, 0.99]) FROM ({took})")
+    (whole,) = desk.report("support_response_times", measure=measure)
+    assert [whole[f"calendar_p{percent}"] for percent in (50, 90, 99)] == pytest.approx(percentiles[0], abs=0.5)
+
+
+def test_the_report_tells_the_same_times_of_the_states(incidents: IncidentLog, desk: Imported) -> None:
+    paused = "SUM(CASE WHEN answered_live THEN 0 ELSE waiting_on_customer END)"
+    (expected,) = incidents.rows(f"SELECT sum(waiting_on_customer), sum(on_hold), {paused}, count(*) FROM sample")
+    measures = ("time_waiting_on_customer", "time_on_hold", "illegitimate_pause")
+    rows = {row["measure"]: row for row in desk.report("support_response_times", measure=",".join(measures))}
+    assert tuple(rows[name]["calendar_total"] for name in measures) == expected[:3]
+    assert {row["calendar_n"] for row in rows.values()} == {expected[3]}
+
+
+def test_at_any_moment_as_many_incidents_are_open_as_the_file_says(incidents: IncidentLog, desk: Imported) -> None:
+    for moment in ("2016-03-10 12:00", "2016-04-20 09:30", "2016-05-23 17:45"):
+        at = f"epoch_us(TIMESTAMP '{moment}')"
+        in_between = "(SELECT number FROM spells WHERE state IN ('Resolved', 'Closed') "
+        in_between += f"AND began_at <= {at} AND ended_at > {at})"
+        (open_ones,) = incidents.row(
+            f"SELECT count(*) FROM sample WHERE opened_at <= {at} AND last_resolved_at > {at} "
+            f"AND number NOT IN {in_between}"
+        )
+        (row,) = desk.report("support_backlog", valid_at=f"{moment.replace(' ', 'T')}:00Z")
+        assert row["open"] == open_ones > 0, moment
+
+
 def test_importing_again_changes_nothing(incidents: IncidentLog, desk: Imported, tmp_path: Path) -> None:
     again = incidents.rows(f"SELECT number FROM sample ORDER BY reopened DESC, number LIMIT {INCIDENTS_AGAIN}")
     incidents.part((number for (number,) in again), tmp_path / "again.csv")
