@@ -28,6 +28,7 @@ from api.logs import configure as configure_logs
 from api.metrics import Counter, Gauge, Metrics
 from api.openapi import Description
 from api.operations import Operation, Router
+from api.public_holidays import HolidayRoutes
 from api.reports import ReportRoutes
 from api.server import ServerLimits, make_server
 from api.service import Limits, Service
@@ -168,6 +169,7 @@ def _operations(
     yield from EventRoutes(ports.log, documents, news, aggregates, limits).operations()
     yield from CustomerRoutes(ports.cards, ports.log, documents, limits, ports.clock).operations()
     yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
+    yield from HolidayRoutes().operations()
     yield from health.operations()
 
 
