@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
-from zoneinfo import available_timezones
 
+from domain.clock import time_zone_exists
 from domain.values import rounded
 from projections.read_model import Snapshot
 from projections.reports import (
@@ -383,7 +383,7 @@ def _stored(name: str, value: str) -> str:
 def _repeated(question: Question, selection: Selection) -> Row:
     """What every answer repeats of its question."""
     zone = question.one("tz")
-    if zone is not None and zone not in available_timezones():
+    if zone is not None and not time_zone_exists(zone):
         raise invalid(name="tz", because="it is the name of an IANA time zone, such as Europe/Berlin")
     known_at = selection.source_known_at
     knowledge = {"knowledge": "rapport"} if known_at is None else {"knowledge": "source", "known_at": known_at}

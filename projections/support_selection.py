@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
+from domain.clock import time_zone_exists
 from projections.read_model import AgentReports, Policy
 from projections.reports import PAGE_ROWS_MAX, Parameter, Question, Row, Word, invalid
 from projections.support_response_times import NOBODY, NONE
@@ -123,7 +124,7 @@ def read_window(question: Question, policy: Policy, first: str = "from", end: st
 def read_zone(question: Question, policy: Policy) -> ZoneInfo:
     """The time zone of a question."""
     name = question.one("tz") or policy.time_zone
-    if name not in available_timezones():
+    if not time_zone_exists(name):
         raise invalid(name="tz", because="it is the name of an IANA time zone, such as Europe/Berlin")
     return ZoneInfo(name)
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import commands, reading
+from tests.benchmarks import commands, reading, support
 from tests.benchmarks.table import Row, show
 
 Section = Callable[[int], Iterable[Row]]
@@ -12,6 +12,7 @@ SECTIONS: Mapping[str, tuple[str, Section, int]] = {
     "commands": ("Durable single commands over HTTP", commands.single_commands, 10_000),
     "bulk": ("Bulk commands over HTTP", commands.bulk, 20_000),
     "projection": ("Projection", reading.projection, 200_000),
+    "support": ("Support cases", support.support, 1_000_000),
     "reports": ("Reports, cards and histories", reading.reports, 200_000),
 }
 

@@ -1,6 +1,7 @@
 """Single and bulk commands over HTTP, beside a route that does nothing, the stock library, and a bare INSERT."""
 
 import json
+import re
 import socket
 import statistics
 import threading
@@ -183,8 +184,9 @@ def stream(port: int, request: bytes) -> float:
             tail = (tail + received)[-200:]
         sender.join()
         seconds = time.perf_counter() - started
-    if b'"accepted"' not in tail:
-        msg = f"not a summary: {tail!r}"
+    counts = [int(count) for count in re.findall(rb'"(?:refused|invalid|failed)":(\d+)', tail)]
+    if b'"done":true' not in tail or len(counts) != len(("refused", "invalid", "failed")) or any(counts):
+        msg = f"not everything was accepted: {tail!r}"
         raise RuntimeError(msg)
     return seconds
 

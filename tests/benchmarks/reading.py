@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from urllib.parse import urlencode
 
@@ -49,11 +49,13 @@ def _lines(first: int, count: int, customers: int, products: int) -> Iterator[by
             "ship_to_country": DICE.choice(["DE", "FR", "GB", "NL"]),
             "lines": lines,
         }
-        yield _line(f"R-{number}", "post-invoice", data)
+        yield bulk_line(f"R-{number}", "post-invoice", data)
 
 
-def _line(key: str, command: str, data: dict[str, object]) -> bytes:
-    return json.dumps({"key": key, "command": command, "data": data}).encode() + b"\n"
+def bulk_line(key: str, command: str, data: Mapping[str, object], target: str | None = None) -> bytes:
+    """A line of a bulk request."""
+    addressed = {} if target is None else {"target": target}
+    return json.dumps({"key": key, "command": command, **addressed, "data": data}).encode() + b"\n"
 
 
 def _customers(customers: int) -> Iterator[bytes]:
@@ -67,13 +69,13 @@ def _customers(customers: int) -> Iterator[bytes]:
             "currency": "EUR",
             "country": "DE",
         }
-        yield _line(f"C-{i}", "register-customer", data)
+        yield bulk_line(f"C-{i}", "register-customer", data)
 
 
 def _products(products: int) -> Iterator[bytes]:
     for i in range(products):
         data: dict[str, object] = {"product_number": f"P-{i}", "name": f"Flour {i}", "base_unit": "kg"}
-        yield _line(f"P-{i}", "register-product", data)
+        yield bulk_line(f"P-{i}", "register-product", data)
 
 
 def _trade(service: RunningService, facts: int) -> None:
@@ -81,16 +83,18 @@ def _trade(service: RunningService, facts: int) -> None:
     key = service.key("importer")
     customers, products, invoices = max(100, facts // 100), 500, facts // LINES_OF_AN_INVOICE
     for body in (b"".join(_customers(customers)), b"".join(_products(products))):
-        _send(service, key, body)
+        send(service, key, body)
     for first in range(0, invoices, CHUNK):
-        _send(service, key, b"".join(_lines(first, min(CHUNK, invoices - first), customers, products)))
+        send(service, key, b"".join(_lines(first, min(CHUNK, invoices - first), customers, products)))
 
 
-def _send(service: RunningService, key: str, body: bytes) -> None:
+def send(service: RunningService, key: str, body: bytes) -> None:
+    """Send a bulk request, and read its answer to the end."""
     stream(service.port, post("/v1/commands", body, key).replace(b"application/json", b"application/x-ndjson", 1))
 
 
-def _opened(service: RunningService) -> tuple[Databases, Tenant]:
+def opened(service: RunningService) -> tuple[Databases, Tenant]:
+    """The databases and the tenant of a running service."""
     settings = Settings(data=service.data)
     databases = databases_of(settings)
     with psycopg.connect(databases.projector) as connection:
@@ -101,7 +105,7 @@ def projection(facts: int) -> Iterator[Row]:
     """Facts folded per second: by the live group, and by a rebuild of each model alone."""
     with rapport("--projector-processes", "0") as service:
         _trade(service, facts)
-        databases, tenant = _opened(service)
+        databases, tenant = opened(service)
         projector = make_projector(databases, tenant)
         try:
             projector.start()
@@ -146,7 +150,7 @@ def reports(facts: int) -> Iterator[Row]:
         where = [{**query, "where": f"customer:{_customer(service, staff, customers)}"} for _ in range(20)]
         questions = {
             "by month": [{**query, "by": "month"}],
-            "by month and country": [{**query, "by": "month,ship_to_country"}],
+            "by month and country": [{**query, "by": "month,country"}],
             "by product": [{**query, "by": "product"}],
             "one customer by month": [{**each, "by": "month"} for each in where],
         }
@@ -156,11 +160,11 @@ def reports(facts: int) -> Iterator[Row]:
                     f"/v1/reports/revenue_statistics?{urlencode({**DICE.choice(asked), **_at(when, head)})}"
                     for _ in range(200)
                 ]
-                yield _latency(service, staff, paths, f"revenue {name}, {when}", 50 if when == "now" else 200)
+                yield latency(service, staff, paths, f"revenue {name}, {when}", 50 if when == "now" else 200)
         cards = [f"/v1/customers/number:C-{DICE.randrange(customers)}" for _ in range(200)]
-        yield _latency(service, staff, cards, "customer card", 50)
+        yield latency(service, staff, cards, "customer card", 50)
         histories = [f"/v1/customers/number:C-{DICE.randrange(customers)}/history" for _ in range(200)]
-        yield _latency(service, auditor, histories, "first page of a history", 20)
+        yield latency(service, auditor, histories, "first page of a history", 20)
 
 
 def _at(when: str, head: int) -> dict[str, str]:
@@ -169,7 +173,7 @@ def _at(when: str, head: int) -> dict[str, str]:
 
 def _customer(service: RunningService, key: str, customers: int) -> str:
     found = service.get(f"/v1/customers/number:C-{DICE.randrange(customers)}", key)
-    return str(found["id"])
+    return str(found["customer_id"])
 
 
 def _head(service: RunningService, key: str) -> int:
@@ -181,7 +185,8 @@ def _head(service: RunningService, key: str) -> int:
         after = int(str(page["next_after"] if "next_after" in page else page["after"]))
 
 
-def _latency(service: RunningService, key: str, paths: list[str], what: str, goal: int) -> Row:
+def latency(service: RunningService, key: str, paths: list[str], what: str, goal: int) -> Row:
+    """How long these questions take, one after the other."""
     measured = load(service.port, [get(path, key) for path in paths], 1)
     if set(measured.statuses) != {200}:
         msg = f"{what}: unexpected answers {measured.statuses}"
