@@ -6,23 +6,23 @@ Rules
   it was given. It counts for the priority, category, product, team and assignee that the case had then.
 * A response counts for the person who gave it, and for the team that the case belonged to.
 * Whose case it is, is the same for all of its facts, whenever it was said.
-* Where a clock will not stop any more, the fact is the reason: it counts when the case ended, or, where nobody waited,
-  at the opening.
+* Where a clock will not stop any more, a fact has a reason instead of a time: it counts when the case ended, or, where
+  nobody waited, at the opening.
 * What is still running is no fact: `domain.case_phases` tells of it.
 * Reopenings, replies and messages within seven days of the first resolution count in judgements, later ones do not.
 
 Definitions are those of sections 1 to 4 and 9 of the metrics reference. Durations are integer microseconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from domain.case_events import Performer, Priority
+from domain.case_events import Performer, Priority, SatisfactionScale
 from domain.case_figures import (
     WINDOW_DAYS,
-    Figure,
     Measure,
     Time,
     Verdict,
@@ -65,48 +65,62 @@ class FactName(StrEnum):
     REQUESTER_WAIT = "requester_wait"
     AGENT_WORK = "agent_work"
     ILLEGITIMATE_PAUSE = "illegitimate_pause"
-    # Judgements, which are 1 or 0
+    # Judgements
     ONE_TOUCH = "one_touch"
     FIRST_CONTACT_RESOLUTION = "first_contact_resolution"
     REOPENED = "reopened"
     FOLLOWED_UP = "followed_up"
     CLOSED_BY_AUTOMATION = "closed_by_automation"
-    CSAT_ANSWERED = "csat_answered"
-    NPS_ANSWERED = "nps_answered"
-    CES_ANSWERED = "ces_answered"
-    # Scores
-    CSAT = "csat"
-    NPS = "nps"
-    CES = "ces"
+    ANSWERED = "answered"
 
 
-TIMES: Final = (
-    FactName.FIRST_RESPONSE,
-    FactName.FIRST_RESPONSE_BY_HUMAN,
-    FactName.FIRST_RESPONSE_ZENDESK,
-    FactName.NEXT_RESPONSE,
-    FactName.NEXT_RESPONSE_OF_AGENTS,
-    FactName.LONGEST_NEXT_RESPONSE,
-    FactName.FIRST_RESOLUTION,
-    FactName.FULL_RESOLUTION,
-    FactName.TIME_NEW,
-    FactName.TIME_OPEN,
-    FactName.TIME_WAITING_ON_CUSTOMER,
-    FactName.TIME_ON_HOLD,
-    FactName.TIME_RESOLVED,
-    FactName.REQUESTER_WAIT,
-    FactName.AGENT_WORK,
-    FactName.ILLEGITIMATE_PAUSE,
-)
-"""The facts that are durations."""
-JUDGEMENTS: Final = (
-    FactName.ONE_TOUCH,
-    FactName.FIRST_CONTACT_RESOLUTION,
-    FactName.REOPENED,
-    FactName.FOLLOWED_UP,
-    FactName.CLOSED_BY_AUTOMATION,
-)
-"""The facts that say yes or no about how a case was resolved."""
+class FactKind(StrEnum):
+    """What stopped the clocks of a fact."""
+
+    FIRST_RESPONSE = "first_response"
+    ZENDESK_RESPONSE = "zendesk_response"
+    """The same as Zendesk counts it, so that another reply may have stopped it."""
+    NEXT_RESPONSE = "next_response"
+    """The end of a turn."""
+    RESOLUTION = "resolution"
+    """The first one."""
+    ENDING = "ending"
+    """The last resolution, or what else ended the case; it is no fact any more when the case goes on."""
+    CLOSING = "closing"
+    INVITATION = "invitation"
+    """To say how satisfied the customer is."""
+    ANSWER = "answer"
+    """The first one to an invitation."""
+
+
+TIMES_OF: Final[Mapping[FactKind, tuple[FactName, ...]]] = {
+    FactKind.FIRST_RESPONSE: (FactName.FIRST_RESPONSE, FactName.FIRST_RESPONSE_BY_HUMAN),
+    FactKind.ZENDESK_RESPONSE: (FactName.FIRST_RESPONSE_ZENDESK,),
+    FactKind.NEXT_RESPONSE: (FactName.NEXT_RESPONSE, FactName.NEXT_RESPONSE_OF_AGENTS),
+    FactKind.RESOLUTION: (FactName.FIRST_RESOLUTION,),
+    FactKind.ENDING: (
+        FactName.FULL_RESOLUTION,
+        FactName.TIME_NEW,
+        FactName.TIME_OPEN,
+        FactName.TIME_WAITING_ON_CUSTOMER,
+        FactName.TIME_ON_HOLD,
+        FactName.TIME_RESOLVED,
+        FactName.REQUESTER_WAIT,
+        FactName.AGENT_WORK,
+        FactName.ILLEGITIMATE_PAUSE,
+        FactName.LONGEST_NEXT_RESPONSE,
+    ),
+}
+"""The times that a fact of each kind has, in their order."""
+JUDGEMENTS_OF: Final[Mapping[FactKind, tuple[FactName, ...]]] = {
+    FactKind.RESOLUTION: (FactName.ONE_TOUCH, FactName.FIRST_CONTACT_RESOLUTION, FactName.REOPENED),
+    FactKind.ENDING: (FactName.FOLLOWED_UP,),
+    FactKind.CLOSING: (FactName.CLOSED_BY_AUTOMATION,),
+    FactKind.INVITATION: (FactName.ANSWERED,),
+}
+"""What is judged by a fact of each kind, in its order."""
+TIMES: Final = tuple(name for names in TIMES_OF.values() for name in names)
+"""All that is measured."""
 
 
 class CountedBy(NamedTuple):
@@ -121,28 +135,26 @@ class CountedBy(NamedTuple):
 
 
 class CaseFact(NamedTuple):
-    """Something that counts: a tuple, as there are a dozen of each case, and they are compared after each event."""
+    """Something that counts: a tuple, as there are several of each case, and they are compared after each event."""
 
-    name: FactName
+    kind: FactKind
     number: int
-    """Which one of its name in the case, from 0."""
-    settled_at: datetime
-    """The instant from which it is certain: `at`, but for judgements that wait for the end of a window."""
+    """Which one of its kind in the case, from 0."""
     at: datetime
     """The instant at which it counts."""
     started_by: int
-    """Position of the event that started the clock."""
+    """Position of the event that started its clocks."""
     ended_by: int
-    """Position of the event that stopped it."""
+    """Position of the event that stopped them."""
     counted_by: CountedBy
-    calendar: int | None = None
-    """Calendar time; None for a reason, or where this is no time."""
-    business: int | None = None
-    """Business time; None also where no calendar was assigned for all of it."""
-    value: int | None = None
-    """1 or 0 of a judgement, or a score."""
+    times: tuple[Time | None, ...] = ()
+    """As `TIMES_OF` says; None where there is none."""
+    judgements: tuple[Verdict | None, ...] = ()
+    """As `JUDGEMENTS_OF` says; None where it cannot be judged."""
     reason: Reason | None = None
-    """Why there is no time; `answered_live` stands beside a time of zero."""
+    """Why there are no times; `answered_live` stands beside times of zero."""
+    scale: SatisfactionScale | None = None
+    score: int | None = None
 
 
 class _Stop(NamedTuple):
@@ -156,26 +168,37 @@ class _Stop(NamedTuple):
 
 def case_facts(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
     """Everything that counts of a case, as it is known."""
-    for name, response in (
-        (FactName.FIRST_RESPONSE, timeline.first_response),
-        (FactName.FIRST_RESPONSE_BY_HUMAN, timeline.first_response_by_human),
-        (FactName.FIRST_RESPONSE_ZENDESK, timeline.first_response_zendesk),
-    ):
-        if response.reply is not None or response.reason is not Reason.NO_REPLY_YET:
-            stop = _stop_of_first_response(timeline, response)
-            yield _time(name, stop, first_response(response, measure))
+    yield from _first_responses(timeline, measure)
     held = holds(timeline)
     for number, turn in enumerate(timeline.turns):
         if turn.ended_at is not None and turn.ended_by is not None:
             stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
-            yield _time(FactName.NEXT_RESPONSE, stop, next_response(turn, measure), number)
-            of_agents = next_response_of_agents(turn, held, measure)
-            yield _time(FactName.NEXT_RESPONSE_OF_AGENTS, stop, of_agents, number)
+            of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
+            yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
     if timeline.resolutions:
-        yield from _of_first_resolution(timeline, measure)
+        yield _first_resolution(timeline, measure)
     if timeline.ended_at is not None:
-        yield from _of_end(timeline, measure, timeline.ended_at)
-    yield from _of_satisfaction(timeline)
+        yield _ending(timeline, measure, timeline.ended_at)
+    if timeline.closed_at is not None:
+        by_automation = Verdict(value=timeline.closed_by is Performer.AUTOMATION, settled_at=timeline.closed_at)
+        yield CaseFact(FactKind.CLOSING, 0, *_stop(timeline, timeline.closed_at), judgements=(by_automation,))
+    yield from _satisfaction(timeline)
+
+
+def _first_responses(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
+    total = timeline.first_response
+    if _has_stopped(total):
+        of_all, by_human = (first_response(each, measure) for each in (total, timeline.first_response_by_human))
+        times, stop = (of_all.time, by_human.time), _stop_of_first_response(timeline, total)
+        yield CaseFact(FactKind.FIRST_RESPONSE, 0, *stop, times, reason=of_all.reason)
+    zendesk = timeline.first_response_zendesk
+    if _has_stopped(zendesk):
+        figure, stop = first_response(zendesk, measure), _stop_of_first_response(timeline, zendesk)
+        yield CaseFact(FactKind.ZENDESK_RESPONSE, 0, *stop, (figure.time,), reason=figure.reason)
+
+
+def _has_stopped(response: FirstResponse) -> bool:
+    return response.reply is not None or response.reason is not Reason.NO_REPLY_YET
 
 
 def _stop_of_first_response(timeline: CaseTimeline, response: FirstResponse) -> _Stop:
@@ -194,73 +217,68 @@ def _stop_of_turn(timeline: CaseTimeline, turn: Turn, at: datetime, ended_by: in
     return _Stop(at, turn.started_by, ended_by, by)
 
 
-def _of_first_resolution(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
+def _first_resolution(timeline: CaseTimeline, measure: Measure) -> CaseFact:
     first = timeline.resolutions[0]
+    judgements = (
+        one_touch(timeline, _WINDOW),
+        first_contact_resolution(timeline, _WINDOW),
+        reopened(timeline, _WINDOW),
+    )
     stop = _Stop(first.at, timeline.opened_by, first.position, counted_by(timeline, first.at))
-    yield _time(FactName.FIRST_RESOLUTION, stop, Figure(time=measure.between(timeline.opened_at, first.at)))
-    for name, verdict in (
-        (FactName.ONE_TOUCH, one_touch(timeline, _WINDOW)),
-        (FactName.FIRST_CONTACT_RESOLUTION, first_contact_resolution(timeline, _WINDOW)),
-        (FactName.REOPENED, reopened(timeline, _WINDOW)),
-    ):
-        if verdict is not None:
-            yield _judgement(name, stop, verdict)
+    return CaseFact(
+        FactKind.RESOLUTION, 0, *stop, (measure.between(timeline.opened_at, first.at),), _settled(judgements, first.at)
+    )
 
 
-def _of_end(timeline: CaseTimeline, measure: Measure, at: datetime) -> Iterator[CaseFact]:
+def _ending(timeline: CaseTimeline, measure: Measure, at: datetime) -> CaseFact:
     """What counts when the case has ended, for as long as it does not go on."""
-    stop = _stop(timeline, at)
     reason = _GIVEN_UP.get(timeline.status)
-    for name, time in _times_of_all(timeline, measure, at):
-        yield _time(name, stop, Figure(time=time) if reason is None else Figure(time=None, reason=reason))
-    slowest = longest(next_response(turn, measure) for turn in timeline.turns)
-    yield _time(FactName.LONGEST_NEXT_RESPONSE, stop, slowest)
-    verdict = followed_up(timeline, _WINDOW)
-    if verdict is not None:
-        yield _judgement(FactName.FOLLOWED_UP, stop, verdict)
-    closed_at = timeline.closed_at
-    if closed_at is not None:
-        by_automation = Verdict(value=timeline.closed_by is Performer.AUTOMATION, settled_at=closed_at)
-        yield _judgement(FactName.CLOSED_BY_AUTOMATION, _stop(timeline, closed_at), by_automation)
+    slowest = longest(next_response(turn, measure) for turn in timeline.turns).time
+    times = (*(_times_of_all(timeline, measure, at) if reason is None else _NO_TIMES), slowest)
+    judgements = _settled((followed_up(timeline, _WINDOW),), at)
+    return CaseFact(FactKind.ENDING, 0, *_stop(timeline, at), times, judgements, reason)
 
 
-def _times_of_all(timeline: CaseTimeline, measure: Measure, end: datetime) -> Iterator[tuple[FactName, Time]]:
+def _times_of_all(timeline: CaseTimeline, measure: Measure, end: datetime) -> tuple[Time, ...]:
     states = state_times(timeline, measure, end)
     agent_work = states[CaseStatus.NEW] + states[CaseStatus.OPEN]
-    yield FactName.FULL_RESOLUTION, measure.between(timeline.opened_at, end)
-    yield FactName.TIME_NEW, states[CaseStatus.NEW]
-    yield FactName.TIME_OPEN, states[CaseStatus.OPEN]
-    yield FactName.TIME_WAITING_ON_CUSTOMER, states[CaseStatus.WAITING_ON_CUSTOMER]
-    yield FactName.TIME_ON_HOLD, states[CaseStatus.ON_HOLD]
-    yield FactName.TIME_RESOLVED, states[CaseStatus.RESOLVED] + states[CaseStatus.CLOSED]
-    yield FactName.REQUESTER_WAIT, agent_work + states[CaseStatus.ON_HOLD]
-    yield FactName.AGENT_WORK, agent_work
-    yield FactName.ILLEGITIMATE_PAUSE, measure.total(timeline.illegitimate_pauses, timeline.opened_at, end)
+    return (
+        measure.between(timeline.opened_at, end),
+        states[CaseStatus.NEW],
+        states[CaseStatus.OPEN],
+        states[CaseStatus.WAITING_ON_CUSTOMER],
+        states[CaseStatus.ON_HOLD],
+        states[CaseStatus.RESOLVED] + states[CaseStatus.CLOSED],
+        agent_work + states[CaseStatus.ON_HOLD],
+        agent_work,
+        measure.total(timeline.illegitimate_pauses, timeline.opened_at, end),
+    )
 
 
-def _of_satisfaction(timeline: CaseTimeline) -> Iterator[CaseFact]:
+_NO_TIMES: Final = (None,) * 9
+"""Instead of them."""
+
+
+def _settled(verdicts: Iterable[Verdict | None], at: datetime) -> tuple[Verdict | None, ...]:
+    """Judgements that are certain from the instant on at which they count, at the earliest."""
+    return tuple(
+        replace(verdict, settled_at=at) if verdict is not None and verdict.settled_at < at else verdict
+        for verdict in verdicts
+    )
+
+
+def _satisfaction(timeline: CaseTimeline) -> Iterator[CaseFact]:
     """Whether each invitation was answered, and the first answer to it."""
     answered = {one.invitation: one for one in reversed(timeline.answers) if not one.amends}
     for number, (at, requested) in enumerate(timeline.invitations):
         answer = answered.get(requested.invitation)
-        sent = _Stop(at, timeline.opened_by, timeline.opened_by, counted_by(timeline, at))
-        if answer is not None:
-            sent = sent._replace(ended_by=answer.position)
-            given = _Stop(answer.at, timeline.opened_by, answer.position, counted_by(timeline, answer.at))
-            yield CaseFact(FactName(answer.scale.value), number, answer.at, *given, value=answer.score)
+        ended_by = timeline.opened_by if answer is None else answer.position
+        sent = _Stop(at, timeline.opened_by, ended_by, counted_by(timeline, at))
         verdict = Verdict(value=answer is not None, settled_at=at)
-        yield _judgement(FactName(f"{requested.scale}_answered"), sent, verdict, number)
-
-
-def _time(name: FactName, stop: _Stop, figure: Figure, number: int = 0) -> CaseFact:
-    time = figure.time
-    if time is None:
-        return CaseFact(name, number, stop.at, *stop, reason=figure.reason)
-    return CaseFact(name, number, stop.at, *stop, time.calendar, time.business, reason=figure.reason)
-
-
-def _judgement(name: FactName, stop: _Stop, verdict: Verdict, number: int = 0) -> CaseFact:
-    return CaseFact(name, number, max(stop.at, verdict.settled_at), *stop, value=int(verdict.value))
+        yield CaseFact(FactKind.INVITATION, number, *sent, judgements=(verdict,), scale=requested.scale)
+        if answer is not None:
+            given = _Stop(answer.at, timeline.opened_by, answer.position, counted_by(timeline, answer.at))
+            yield CaseFact(FactKind.ANSWER, number, *given, scale=answer.scale, score=answer.score)
 
 
 def _stop(timeline: CaseTimeline, at: datetime) -> _Stop:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from functools import cache, partial
 from typing import Any
 
@@ -82,6 +83,8 @@ class Projector:
     log: Log
     models: Sequence[ReadModel]
     hash: Hash
+    zone: tzinfo = UTC
+    """The tenant's: in it local dates begin and end."""
     limits: ProjectorLimits = field(default_factory=ProjectorLimits)
     _group: Connection | None = None
     """Holds the group's row while a page is folded."""
@@ -250,7 +253,8 @@ class Projector:
         if page.upto <= page.after:
             return
         tables = Tables(self.schema, status.build)
-        model.fold(Page(connection, tables, page.readable(model.events), page.after, page.upto, self.hash))
+        events = page.readable(model.events)
+        model.fold(Page(connection, tables, events, page.after, page.upto, self.hash, self.zone))
         moved = self._execute(
             'UPDATE "{schema}".builds SET position = %(upto)s, moved_at = clock_timestamp(), error = NULL, '
             "error_position = NULL WHERE {build} AND position = %(after)s",

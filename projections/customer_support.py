@@ -7,8 +7,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from projections.read_model import Snapshot
-from projections.support_response_times import NOBODY
 from projections.support_selection import LASTING
+from projections.support_tables import NOBODY
 
 CASES_SHOWN: Final = 50
 """Open cases on a card; `waiting_now` has all of them."""
@@ -59,8 +59,8 @@ _OPEN: Final = """
       FROM {phases} phases JOIN {cases} cases USING (case_id)
      WHERE {lasting} AND customer_id = %(customer)s ORDER BY opened_at, case_id LIMIT %(cases)s"""
 _ANSWERS: Final = """
-    SELECT name, value, at, case_id, ended_by FROM {facts}
-     WHERE customer_id = %(customer)s AND name IN ('csat', 'nps', 'ces') AND at <= %(as_of)s
+    SELECT scale, score, at, case_id, ended_by FROM {answers}
+     WHERE customer_id = %(customer)s AND at <= %(as_of)s
        AND position <= %(position)s AND (superseded_at_position IS NULL OR superseded_at_position > %(position)s)
      ORDER BY at DESC, ended_by DESC LIMIT %(answers)s"""
 

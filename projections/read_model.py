@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
@@ -132,6 +133,8 @@ class Page:
     after: int
     upto: int
     hash: Hash
+    zone: tzinfo = UTC
+    """The tenant's, which never changes."""
 
     def execute(self, statement: str, values: Values = (), **fragments: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run a statement on the build's tables; the cursor with its result."""

@@ -34,12 +34,11 @@ from projections.revenue_sums import (
     Figures,
     Group,
     Selection,
-    Window,
     groups,
-    months_before,
     positions_behind,
     total,
 )
+from projections.windows import Window, months_before
 
 _EVER: Final = Window(date(1000, 1, 1), date(9998, 1, 1))
 """The days that can be asked about; windows without an end reach so far."""

@@ -15,7 +15,7 @@ alone, and are exact where nothing was superseded; `superseded` says where a que
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from projections.read_model import Page, Table
+from projections.read_model import Page, Table, Tables
 
 LEVELS = (11, 14, 17, 20, 23, 26)
 """Blocks of 2^11 positions and more: with ten facts for each event, at most twenty thousand facts come after the last
@@ -61,6 +61,7 @@ class RollUp:
 
     name: str
     facts: str
+    """The table of the facts, or a query in parentheses that makes them of several."""
     day: str
     dimensions: Mapping[str, str]
     """Columns that it is divided by, with their types; never null."""
@@ -73,6 +74,10 @@ class RollUp:
     """Its periods are days; else months."""
     levels: tuple[int, ...] = LEVELS
     """Where groups are as many as events, small blocks save nothing."""
+
+    def source(self, tables: Tables) -> str:
+        """What the facts are selected from."""
+        return self.facts if self.facts.startswith("(") else tables[self.facts]
 
     def table(self) -> Table:
         """The table that it is kept in."""
@@ -112,7 +117,7 @@ class RollUp:
         replaced = page.execute(
             "SELECT FROM {facts} WHERE superseded_at_position >= %s AND superseded_at_position < %s LIMIT 1",
             [first, end],
-            facts=page.tables[self.facts],
+            facts=self.source(page.tables),
         ).fetchone()
         self._insert(
             page,
@@ -120,7 +125,7 @@ class RollUp:
             block,
             _ADDED if replaced is None else _CHANGED,
             {"first": first, "end": end},
-            facts=page.tables[self.facts],
+            facts=self.source(page.tables),
             period=self.day if self.daily else "month",
             day=self.day,
             sums=_list(f"sum({measure})" for measure in self.measures.values()),

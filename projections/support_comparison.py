@@ -1,5 +1,6 @@
 """Before and after: the response times of two windows, and how sure it is that they differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
@@ -8,9 +9,9 @@ from domain.case_facts import TIMES, FactName
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word
 from projections.statistics import MedianRanks, Sample, difference_of_medians, mean
-from projections.support_facts import FROM, TO, FactsReport, Selection, count, selected
+from projections.support_facts import FROM, TO, FactsReport, Selection, count
 from projections.support_reports import MEANINGS, MEASURE, USUAL
-from projections.support_response_times import NAME, NOBODY, VERSION
+from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     PAGING,
     PEOPLE_MIN,
@@ -20,7 +21,7 @@ from projections.support_selection import (
     WHERE,
     read_window,
 )
-from projections.support_times import CLOCKS
+from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME
 
 _ENOUGH: Final = 20
 """Of fewer times the spread of their median says nothing."""
@@ -76,27 +77,30 @@ class SupportComparisonReport(FactsReport):
         ),
     )
 
-    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
-        """See `FactsReport.names`."""
+    def tables(self, question: Question) -> tuple[Sequence[str], Row]:
+        """See `FactsReport.tables`."""
         names = question.listed("measure", TIMES, len(TIMES)) or USUAL
         base = {name: question.day(name) for name in _BASE}
-        return tuple(FactName(name) for name in names), {"measure": [str(name) for name in names], **base}
+        said = {"measure": [str(name) for name in names], **base}
+        return [*dict.fromkeys(TABLE_OF_TIME[FactName(name)] for name in names)], said
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         selection, asked, _ = self.read(snapshot, parameters)
         question = Question(self.definition, parameters)
-        base = replace(selection, window=read_window(question, snapshot.policy, *_BASE))
+        base_window, _ = read_window(question, snapshot.policy, _BASE)
+        base = replace(selection, window=base_window)
         rows = []
-        for name, clock in product(selection.names, CLOCKS):
-            before, after = [await _times(snapshot, replace(each, names=(name,)), clock) for each in (base, selection)]
+        for name, clock in product(asked["measure"], CLOCKS):
+            before, after = [await _times(snapshot, each, FactName(name), clock) for each in (base, selection)]
             rows.append(_row(name, clock, before, after))
+        tables, _ = self.tables(question)
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="times that stopped in the windows",
-            n=await count(snapshot, selection) + await count(snapshot, base),
+            n=await count(snapshot, selection, tables) + await count(snapshot, base, tables),
             columns=("measure", "clock", *(word.name for word in _MEASURES)),
             rows=tuple(rows),
         )
@@ -113,17 +117,22 @@ class _Times:
     """None where there are none."""
 
 
-_SUMS: Final = "SELECT count({clock}), sum({clock}), count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} facts "
+_SUMS: Final = """
+    SELECT count({time}), sum({time}), count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} WHERE {selected}"""
 _RANKED: Final = """
     SELECT times[wanted.rank] FROM unnest(%(ranks)s::int[]) WITH ORDINALITY wanted (rank, place)
-     CROSS JOIN (SELECT array_agg({clock} ORDER BY {clock}) AS times FROM {facts} facts
-                  WHERE {selected} AND {clock} IS NOT NULL) sample ORDER BY place"""
+     CROSS JOIN (SELECT array_agg({time} ORDER BY {time}) AS times FROM {facts}
+                  WHERE {selected} AND {time} IS NOT NULL) sample ORDER BY place"""
 
 
-async def _times(snapshot: Snapshot, selection: Selection, clock: str) -> _Times:
-    fragments = {"clock": f"{clock}_time", "selected": selected(selection)}
+async def _times(snapshot: Snapshot, selection: Selection, name: FactName, clock: str) -> _Times:
+    fragments = {
+        "time": f"{name}_{clock}",
+        "facts": snapshot.tables[TABLE_OF_TIME[name]],
+        "selected": selection.condition,
+    }
     values = {**selection.values(snapshot), "nobody": NOBODY}
-    ((n, total, people),) = await snapshot.fetch(_SUMS + "WHERE {selected}", values, **fragments)
+    ((n, total, people),) = await snapshot.fetch(_SUMS, values, **fragments)
     is_told = people >= PEOPLE_MIN or not selection.hides_small_groups
     if not n:
         return _Times(0, 0, is_told, None)
@@ -132,7 +141,7 @@ async def _times(snapshot: Snapshot, selection: Selection, clock: str) -> _Times
     return _Times(n, int(total), is_told, Sample(ranks, [time for (time,) in rows]))
 
 
-def _row(name: FactName, clock: str, before: _Times, after: _Times) -> Row:
+def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
     told: dict[str, object] = {}
     reasons: dict[str, str] = {}
     for prefix, times in (("base_", before), ("", after)):
@@ -152,4 +161,4 @@ def _row(name: FactName, clock: str, before: _Times, after: _Times) -> Row:
             told |= zip(names[1:], difference_of_medians(before.sample, after.sample), strict=True)
     if not (before.is_told and after.is_told):
         told, reasons = dict.fromkeys(told), dict.fromkeys(told, "too_few_people")
-    return {"measure": str(name), "clock": clock, **told, "reasons": reasons}
+    return {"measure": name, "clock": clock, **told, "reasons": reasons}

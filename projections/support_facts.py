@@ -4,14 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from domain.case_facts import FactName
 from projections.read_model import Snapshot
 from projections.reports import Evidence, Parameter, Parameters, Question, ReportDefinition, Row, Word, next_cursor
 from projections.support_selection import (
     COLUMNS,
-    Window,
+    LocalWindow,
     columns_of,
     condition,
     hides_small_groups,
@@ -24,40 +23,58 @@ from projections.support_selection import (
 )
 
 BASES: Final = {"stopped": "at", "opened": "opened_at"}
-"""In which month a time counts, and the column that says so."""
-MONTH: Final = "date_trunc('month', {column} AT TIME ZONE %(zone)s)::date"
-_SELECTED: Final = """name = ANY(%(names)s) AND {column} >= %(first)s AND {column} < %(end)s
-    AND facts.position <= %(position)s
-    AND (superseded_at_position IS NULL OR superseded_at_position > %(position)s)"""
-
+"""In which month a fact counts, and the column that says so."""
 FROM: Final = Parameter("from", "First day of the window; absent: from the first fact on.")
 TO: Final = Parameter("to", "Day after the last day of the window; absent: without an end.")
 BY: Final = Parameter("by", f"Up to two of month, {', '.join(COLUMNS)}, separated by a comma.")
 OF_MONTH: Final = Word("month", "Month in which the fact counts, in the zone of the question.")
+VISIBLE: Final = (
+    "position <= %(position)s AND (superseded_at_position IS NULL OR superseded_at_position > %(position)s)"
+)
+"""Which facts are known at a position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which times are asked about, and how they are divided."""
+    """Which facts are asked about, and how they are divided."""
 
-    names: tuple[FactName, ...]
-    window: Window
+    window: LocalWindow
     by: tuple[str, ...]
     basis: str
     where: Mapping[str, object]
     as_of: datetime
     hides_small_groups: bool
     """Whether groups behind which too few people stand are not told."""
+    only: str = ""
+    """A further condition on facts, beginning with AND."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the dimensions."""
         return columns_of(self.by)
 
+    @property
+    def instant(self) -> str:
+        """The column that says when a fact counts."""
+        return BASES[self.basis]
+
+    @property
+    def month(self) -> str:
+        """The month in which it counts, if facts are divided by that."""
+        if "month" not in self.by:
+            return "NULL::date"
+        return f"date_trunc('month', {self.instant} AT TIME ZONE %(zone)s)::date"
+
+    @property
+    def condition(self) -> str:
+        """A condition that picks facts."""
+        return (
+            f"{VISIBLE} AND {self.instant} >= %(first)s AND {self.instant} < %(end)s{condition(self.where)}{self.only}"
+        )
+
     def values(self, snapshot: Snapshot) -> dict[str, object]:
-        """What the statements ask with."""
+        """What statements ask with."""
         return {
-            "names": [str(name) for name in self.names],
             "first": self.window.starts_at,
             "end": self.window.ends_at,
             "zone": self.window.zone.key,
@@ -67,30 +84,13 @@ class Selection:
         }
 
 
-def selected(selection: Selection) -> str:
-    """A condition that picks the facts, known as `facts`."""
-    return _SELECTED.replace("{column}", BASES[selection.basis]) + condition(selection.where)
-
-
-async def count(snapshot: Snapshot, selection: Selection) -> int:
-    """How many facts there are in all."""
-    values = selection.values(snapshot)
+async def count(snapshot: Snapshot, selection: Selection, tables: Sequence[str]) -> int:
+    """How many facts there are in these tables."""
+    counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM {{{table}}} WHERE {{selected}}" for table in tables)
     rows = await snapshot.fetch(
-        "SELECT count(*) FROM {facts} facts WHERE {selected}", values, selected=selected(selection)
+        f"SELECT sum(n)::bigint FROM ({counts}) counts", selection.values(snapshot), selected=selection.condition
     )
     return int(rows[0][0])
-
-
-async def positions(snapshot: Snapshot, selection: Selection, after: int, limit: int) -> list[int]:
-    """The positions behind the facts: what started and stopped the clocks, and what made it known last."""
-    rows = await snapshot.fetch(
-        "SELECT DISTINCT behind.position FROM {facts} facts "
-        "CROSS JOIN LATERAL (VALUES (facts.started_by), (facts.ended_by), (facts.position)) behind (position) "
-        "WHERE {selected} AND behind.position > %(after)s ORDER BY behind.position LIMIT %(rows)s",
-        {**selection.values(snapshot), "after": after, "rows": limit},
-        selected=selected(selection),
-    )
-    return [position for (position,) in rows]
 
 
 class FactsReport(ABC):
@@ -99,32 +99,35 @@ class FactsReport(ABC):
     definition: ReportDefinition
 
     @abstractmethod
-    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
-        """The facts that are asked about, and how that is repeated."""
+    def tables(self, question: Question) -> tuple[Sequence[str], Row]:
+        """The tables of the facts that are asked about, each once, and how what was asked is repeated."""
+
+    def only(self, _question: Question) -> str:
+        """A further condition on the facts, beginning with AND."""
+        return ""
 
     def read(
         self, snapshot: Snapshot, parameters: Parameters
-    ) -> tuple[Selection, Row, tuple[int, Sequence[str] | None]]:
+    ) -> tuple[Selection, dict[str, Any], tuple[int, Sequence[str] | None]]:
         """What is asked, how it is repeated, and which page."""
         question, policy = Question(self.definition, parameters), snapshot.policy
-        window, where = read_window(question, policy), read_where(question, policy)
-        names, said = self.names(question)
+        (window, days), where = read_window(question, policy), read_where(question, policy)
         taken = {each.name for each in self.definition.parameters}
         by = read_by(question, policy, ("month",)) if "by" in taken else ()
         as_of = read_moment(question) if "valid_at" in taken else window.ends_at
+        _, said = self.tables(question)
         selection = Selection(
-            names=names,
             window=window,
             by=by,
             basis=str(said.get("basis", "stopped")),
             where=where,
             as_of=as_of,
             hides_small_groups=hides_small_groups(by, where, policy),
+            only=self.only(question),
         )
         asked = {
             **said,
-            "from": window.first,
-            "to": window.end,
+            **days,
             **({"by": list(by)} if "by" in taken else {}),
             **({"valid_at": as_of} if "valid_at" in taken else {}),
             **repeated(question, window.zone),
@@ -134,7 +137,18 @@ class FactsReport(ABC):
     async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
         """See `Report.evidence`: what started and stopped the clocks, and what made it known last."""
         selection, asked, _ = self.read(snapshot, parameters)
-        limit, last = Question(self.definition, parameters).page(["evidence", asked])
-        found = await positions(snapshot, selection, int(last[0]) if last else 0, limit + 1)
-        more = next_cursor(snapshot, ["evidence", asked], [(position,) for position in found], limit)
-        return Evidence(self.definition, snapshot.position, asked, tuple(found[:limit]), more)
+        question = Question(self.definition, parameters)
+        limit, last = question.page(["evidence", asked])
+        tables, _ = self.tables(question)
+        behind = " UNION ALL ".join(
+            f"SELECT unnest(ARRAY[started_by, ended_by, position]) AS position FROM {{{table}}} WHERE {{selected}}"
+            for table in tables
+        )
+        rows = await snapshot.fetch(
+            f"SELECT DISTINCT position FROM ({behind}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
+            {**selection.values(snapshot), "after": int(last[0]) if last else 0, "rows": limit + 1},
+            selected=selection.condition,
+        )
+        more = next_cursor(snapshot, ["evidence", asked], rows, limit)
+        positions = tuple(position for (position,) in rows[:limit])
+        return Evidence(self.definition, snapshot.position, asked, positions, more)

@@ -5,16 +5,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from domain.case_events import SatisfactionScale
-from domain.case_facts import JUDGEMENTS, FactName
+from domain.case_facts import FactKind, FactName
 from domain.case_figures import WINDOW_DAYS
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word, next_cursor
 from projections.reports import ratio as share
 from projections.statistics import wilson
-from projections.support_facts import BASES, BY, FROM, MONTH, OF_MONTH, TO, FactsReport, Selection, count, selected
-from projections.support_response_times import NAME, NOBODY, VERSION
+from projections.support_facts import BY, FROM, OF_MONTH, TO, FactsReport, Selection, count
+from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
-    COLUMNS,
     DIMENSIONS,
     PAGING,
     PEOPLE_MIN,
@@ -25,45 +24,54 @@ from projections.support_selection import (
     after_row,
     shown_keys,
 )
+from projections.support_tables import NOBODY, TABLE_OF_JUDGEMENT, TABLES
 
 _VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.")
 _TOO_FEW: Final = "too_few_people"
 _GROUPS: Final = """
     SELECT {keys}, count(DISTINCT person), {sums}
-      FROM (SELECT {called} AS called, {counted_by}, {month} AS month, nullif(staff_id, %(nobody)s) AS person, name,
-                   value, settled_at <= %(as_of)s AS settled
-              FROM {facts} facts WHERE {selected}) selected
-     GROUP BY {keys}"""
+      FROM ({facts}) facts GROUP BY {keys}"""
 
 
 async def _groups(
     snapshot: Snapshot,
     selection: Selection,
+    facts: Sequence[str],
     sums: Sequence[str],
     page: tuple[int, Sequence[str] | None],
-    called: str = "name",
 ) -> list[tuple[Any, ...]]:
-    """Sums of the groups of a page: the keys, how many people stand behind them, and the sums; and one more, if any."""
+    """Sums of the groups of a page: the keys, how many people stand behind them, and the sums; and one more, if any.
+
+    `facts` are queries of rows with what they are `called`, their dimensions, and what is summed.
+    """
     keys, (limit, last) = ("called", *selection.columns), page
     after, values = after_row(keys, last)
-    found = await snapshot.fetch(
+    return await snapshot.fetch(
         "SELECT * FROM ({groups}) sums WHERE {after} ORDER BY {keys} LIMIT %(rows)s",
-        {**selection.values(snapshot), **values, "nobody": NOBODY, "rows": limit + 1},
+        {**selection.values(snapshot), **values, "rows": limit + 1},
         groups=_GROUPS,
         keys=", ".join(keys),
         sums=", ".join(f"{each} AS sum_{place}" for place, each in enumerate(sums)),
-        called=called,
-        counted_by=", ".join(COLUMNS.values()),
-        month=MONTH.replace("{column}", BASES[selection.basis]) if "month" in selection.by else "NULL::date",
-        selected=selected(selection),
+        facts=" UNION ALL ".join(facts),
         after=after,
     )
+
+
+def _named(selection: Selection) -> str:
+    """The columns of the dimensions, and who stands behind a fact."""
+    columns = (f"{selection.month} AS month" if each == "month" else each for each in selection.columns)
+    return ", ".join([*columns, f"nullif(staff_id, '{NOBODY}') AS person"])
+
+
+def _with_all(
+    rows: list[tuple[Any, ...]], called: Iterable[str], selection: Selection, last: Sequence[str] | None, sums: int
+) -> list[tuple[Any, ...]]:
+    """Where nothing is divided, each has its row, also where there is nothing to tell."""
     if selection.by:
-        return found
-    # Where nothing is divided, each has its row, also where there is nothing to tell.
-    told = {row[0]: row for row in found}
-    wanted = sorted({str(name).partition("_answered")[0] for name in selection.names})
-    return [told.get(each, (each, *(0,) * (1 + len(sums)))) for each in wanted if not last or each > last[0]]
+        return rows
+    told = {row[0]: row for row in rows}
+    wanted = (each for each in sorted(called) if not last or each > last[0])
+    return [told.get(each, (each, *(0,) * (1 + sums))) for each in wanted]
 
 
 def _row(
@@ -131,7 +139,7 @@ class SupportOutcomesReport(FactsReport):
         dimensions=(OF_MONTH, *DIMENSIONS),
         measures=(Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items())), *_OUTCOMES),
         parameters=(
-            Parameter("measure", f"What is told, separated by commas: of {', '.join(JUDGEMENTS)}; absent: all."),
+            Parameter("measure", f"What is told, separated by commas: of {', '.join(MEANINGS)}; absent: all."),
             FROM,
             TO,
             BY,
@@ -143,30 +151,41 @@ class SupportOutcomesReport(FactsReport):
         reasons=(*REASONS, Word("nothing_judged", "There is no case of which it could be told.")),
     )
 
-    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
-        """See `FactsReport.names`."""
-        names = question.listed("measure", JUDGEMENTS, len(JUDGEMENTS)) or tuple(map(str, JUDGEMENTS))
-        return tuple(FactName(name) for name in names), {"measure": list(names)}
+    def tables(self, question: Question) -> tuple[Sequence[str], Row]:
+        """See `FactsReport.tables`."""
+        names = question.listed("measure", MEANINGS, len(MEANINGS)) or tuple(map(str, MEANINGS))
+        return [*dict.fromkeys(TABLE_OF_JUDGEMENT[FactName(name)] for name in names)], {"measure": list(names)}
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
-        selection, asked, (limit, last) = self.read(snapshot, parameters)
+        selection, asked, page = self.read(snapshot, parameters)
+        facts = [_judged(selection, FactName(name)) for name in asked["measure"]]
         sums = (
             "count(*) FILTER (WHERE settled)",
-            "count(*) FILTER (WHERE settled AND value = 1)",
+            "count(*) FILTER (WHERE settled AND value)",
             "count(*) FILTER (WHERE NOT settled)",
         )
-        rows = await _groups(snapshot, selection, sums, (limit, last))
+        found = await _groups(snapshot, selection, facts, sums, page)
+        rows = _with_all(found, asked["measure"], selection, page[1], len(sums))
+        tables, _ = self.tables(Question(self.definition, parameters))
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="cases that were resolved, or closed, in the window",
-            n=await count(snapshot, selection),
+            n=await count(snapshot, selection, tables),
             columns=("measure", *selection.by, *(word.name for word in _OUTCOMES)),
-            rows=tuple(_row(selection, "measure", row, _outcome(*row[-len(sums) :])) for row in rows[:limit]),
-            next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], limit),
+            rows=tuple(_row(selection, "measure", row, _outcome(*row[-len(sums) :])) for row in rows[: page[0]]),
+            next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], page[0]),
         )
+
+
+def _judged(selection: Selection, name: FactName) -> str:
+    """The judgements of one measure."""
+    return (
+        f"SELECT '{name}' AS called, {_named(selection)}, {name} AS value, {name}_settled_at <= %(as_of)s AS settled "
+        f"FROM {{{TABLE_OF_JUDGEMENT[name]}}} WHERE {selection.condition} AND {name} IS NOT NULL"
+    )
 
 
 def _outcome(n: int, hits: int, pending: int) -> tuple[dict[str, object], dict[str, str]]:
@@ -232,41 +251,56 @@ class SupportSatisfactionReport(FactsReport):
         ),
     )
 
-    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
-        """See `FactsReport.names`."""
-        scales = question.listed("scale", SatisfactionScale, len(SatisfactionScale)) or tuple(SatisfactionScale)
-        return tuple(_names_of(scales)), {"scale": [str(scale) for scale in scales]}
+    def tables(self, question: Question) -> tuple[Sequence[str], Row]:
+        """See `FactsReport.tables`."""
+        return [TABLES[FactKind.INVITATION], TABLES[FactKind.ANSWER]], {"scale": _scales(question)}
+
+    def only(self, question: Question) -> str:
+        """See `FactsReport.only`."""
+        return f" AND scale IN ({', '.join(repr(scale) for scale in _scales(question))})"
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
-        selection, asked, (limit, last) = self.read(snapshot, parameters)
-        positive = " OR ".join(f"(name = '{scale}' AND value >= {score})" for scale, score in _POSITIVE.items())
-        is_answer = "name NOT LIKE '%%_answered'"
+        selection, asked, page = self.read(snapshot, parameters)
+        positive = " OR ".join(f"(called = '{scale}' AND score >= {score})" for scale, score in _POSITIVE.items())
         sums = (
-            "count(*) FILTER (WHERE name LIKE '%%_answered')",
-            "count(*) FILTER (WHERE name LIKE '%%_answered' AND value = 1)",
-            f"count(*) FILTER (WHERE {is_answer})",
-            f"coalesce(sum(value) FILTER (WHERE {is_answer}), 0)",
+            "count(*) FILTER (WHERE score IS NULL)",
+            "count(*) FILTER (WHERE score IS NULL AND answered)",
+            "count(score)",
+            "coalesce(sum(score), 0)::bigint",
             f"count(*) FILTER (WHERE {positive})",
-            f"count(*) FILTER (WHERE name = 'nps' AND value <= {_NPS_NEGATIVE})",
+            f"count(*) FILTER (WHERE called = 'nps' AND score <= {_NPS_NEGATIVE})",
         )
-        rows = await _groups(snapshot, selection, sums, (limit, last), called="split_part(name, '_', 1)")
+        facts = [
+            _said(selection, FactKind.INVITATION, "NULL::integer", "answered"),
+            _said(selection, FactKind.ANSWER, "score", "NULL::boolean"),
+        ]
+        found = await _groups(snapshot, selection, facts, sums, page)
+        rows = _with_all(found, asked["scale"], selection, page[1], len(sums))
+        tables, _ = self.tables(Question(self.definition, parameters))
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="invitations sent, and answers given, in the window",
-            n=await count(snapshot, selection),
+            n=await count(snapshot, selection, tables),
             columns=("scale", *selection.by, *(word.name for word in _ANSWERS)),
-            rows=tuple(_row(selection, "scale", row, _answers(row[0], *row[-len(sums) :])) for row in rows[:limit]),
-            next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], limit),
+            rows=tuple(_row(selection, "scale", row, _answers(row[0], *row[-len(sums) :])) for row in rows[: page[0]]),
+            next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], page[0]),
         )
 
 
-def _names_of(scales: Iterable[str]) -> Iterable[FactName]:
-    for scale in scales:
-        yield FactName(str(scale))
-        yield FactName(f"{scale}_answered")
+def _scales(question: Question) -> list[str]:
+    scales = question.listed("scale", SatisfactionScale, len(SatisfactionScale)) or tuple(SatisfactionScale)
+    return [str(scale) for scale in scales]
+
+
+def _said(selection: Selection, kind: FactKind, score: str, answered: str) -> str:
+    """The invitations, or the answers to them."""
+    return (
+        f"SELECT scale AS called, {_named(selection)}, {score} AS score, {answered} AS answered "
+        f"FROM {{{TABLES[kind]}}} WHERE {selection.condition}"
+    )
 
 
 def _answers(  # noqa: PLR0913, PLR0917 - the sums in their order

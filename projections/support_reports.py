@@ -1,12 +1,11 @@
 """The report on response times: what its figures mean, how they are asked for and how they are answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
 from domain.case_facts import TIMES, FactName
-from domain.case_timeline import Reason
 from projections.read_model import Snapshot
 from projections.reports import (
     Parameter,
@@ -33,16 +32,11 @@ from projections.support_selection import (
     microseconds_between,
     shown_keys,
 )
-from projections.support_times import AWAITED, NOT_TOLD, Group, Times, groups
+from projections.support_tables import BUCKETED, TABLE_OF_TIME
+from projections.support_times import AWAITED, ENOUGH, NOT_TOLD, Group, Times, groups
 
-_ENOUGH: Final[Mapping[int, int]] = {50: 1, 90: 20, 99: 100}
-"""Of fewer times a percentile says nothing."""
-USUAL: Final = (
-    FactName.FIRST_RESPONSE,
-    FactName.NEXT_RESPONSE,
-    FactName.FIRST_RESOLUTION,
-    FactName.FULL_RESOLUTION,
-)
+USUAL: Final = BUCKETED
+"""What is told where nobody says what."""
 MEANINGS: Final[Mapping[FactName, str]] = {
     FactName.FIRST_RESPONSE: "From the customer's first message until the first public reply of a person.",
     FactName.FIRST_RESPONSE_BY_HUMAN: "The same since a bot handed off, or the customer reopened what it resolved.",
@@ -70,7 +64,7 @@ def _words_of(clock: str) -> tuple[Word, ...]:
         Word(f"{clock}_mean", "The sum / n, rounded once to microseconds."),
         *(
             Word(f"{clock}_p{percent}", f"The {percent}th percentile (type 7), exact, from n = {enough} on.")
-            for percent, enough in _ENOUGH.items()
+            for percent, enough in ENOUGH.items()
         ),
     )
 
@@ -146,23 +140,47 @@ class SupportResponseTimesReport(FactsReport):
         """See `Report.run`."""
         selection, asked, (limit, last) = self.read(snapshot, parameters)
         selection = replace(selection, as_of=min(selection.as_of, selection.window.ends_at))
-        found = await groups(snapshot, selection, limit, last)
+        found, facts = await _page(snapshot, selection, [FactName(name) for name in asked["measure"]], limit, last)
+        if facts is None:
+            tables, _ = self.tables(Question(self.definition, parameters))
+            facts = await count(snapshot, selection, tables)
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis=f"times of cases {'opened' if selection.basis == 'opened' else 'that stopped'} in the window",
-            n=await count(snapshot, selection),
+            n=facts,
             columns=("measure", *selection.by, *(each.name for each in _MEASURES)),
             rows=tuple(_row(selection, group) for group in found[:limit]),
             next_cursor=next_cursor(snapshot, asked, [group.order for group in found], limit),
         )
 
-    def names(self, question: Question) -> tuple[tuple[FactName, ...], Row]:
-        """See `FactsReport.names`."""
-        names = question.listed("measure", TIMES, len(TIMES)) or USUAL
+    def tables(self, question: Question) -> tuple[Sequence[str], Row]:
+        """See `FactsReport.tables`."""
+        names = [FactName(name) for name in question.listed("measure", TIMES, len(TIMES)) or USUAL]
         said = {"measure": [str(name) for name in names], "basis": question.one("basis") or "stopped"}
-        return tuple(FactName(name) for name in names), said
+        return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
+
+
+async def _page(
+    snapshot: Snapshot, selection: Selection, names: Sequence[FactName], limit: int, last: Sequence[str] | None
+) -> tuple[list[Group], int | None]:
+    """The groups of a page, and one more if there are more; and how many facts there are, where that is known then."""
+    found: list[Group] = []
+    facts: dict[str, int | None] = {}
+    for name in sorted(names):
+        if last is not None and str(name) < last[0]:
+            facts[TABLE_OF_TIME[name]] = None
+            continue
+        within = last[1:] if last is not None and str(name) == last[0] else None
+        more, known = await groups(snapshot, selection, name, limit - len(found), within)
+        facts[TABLE_OF_TIME[name]] = known
+        found += more
+        if len(found) > limit:
+            break
+    known_all = len(facts) == len({TABLE_OF_TIME[name] for name in names})
+    counts = [each for each in facts.values() if each is not None]
+    return found, sum(counts) if known_all and len(counts) == len(facts) else None
 
 
 # Rows
@@ -187,24 +205,19 @@ def _measures(group: Group) -> tuple[dict[str, object], dict[str, str]]:
         measures |= {f"{clock}_p{percent}": time for percent, time in percentiles(times).items()}
         why = "insufficient_sample" if times.n else "no_times"
         reasons |= {name: why for name, value in measures.items() if value is None and name not in reasons}
-    live, n = group.reasons[Reason.ANSWERED_LIVE], group.times["calendar"].n
+    live, n = group.answered_live, group.times["calendar"].n
     share = ratio(live, n) if n else None
-    excluded = [
-        {"reason": str(reason), "n": count}
-        for reason, count in group.reasons.items()
-        if count and reason is not Reason.ANSWERED_LIVE
-    ]
+    excluded = [{"reason": reason, "n": group.excluded[reason]} for reason in sorted(group.excluded)]
     reasons |= {} if n else {"answered_live_share": "no_times"}
     return measures | {"answered_live": live, "answered_live_share": share, "excluded": excluded}, reasons
 
 
 def percentiles(times: Times) -> Mapping[int, int | None]:
     """The percentiles of times; null where there are too few for them."""
-    found: dict[int, int | None] = {}
-    for place, (percent, enough) in enumerate(_ENOUGH.items()):
-        lower, upper = times.neighbours[2 * place : 2 * place + 2]
-        found[percent] = percentile(times.n, percent, lower, upper) if times.n >= enough else None
-    return found
+    return {
+        percent: percentile(times.n, percent, *times.neighbours[percent]) if percent in times.neighbours else None
+        for percent in ENOUGH
+    }
 
 
 def _running(selection: Selection, group: Group) -> tuple[dict[str, object], dict[str, str]]:

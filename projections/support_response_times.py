@@ -12,11 +12,10 @@ late, a reopening, a merge. A revised calendar changes the business times of eve
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Generic, NamedTuple, TypeVar
-from uuid import UUID
 
 from application.ports import RecordedEvent
 from domain.case_events import CaseId, CaseOpened
-from domain.case_facts import CaseFact, CountedBy, FactName, case_facts
+from domain.case_facts import TIMES_OF, CaseFact, CountedBy, FactKind, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import CaseReader, timelines
@@ -33,45 +32,30 @@ from projections.case_entries import (
     others,
     read_entry,
 )
-from projections.read_model import Page, Table, copy_id, copy_text
+from projections.read_model import Page, copy_id, copy_text
+from projections.support_tables import (
+    BUCKETED,
+    CALENDARS,
+    CASES,
+    ENTRIES,
+    FACT_COLUMNS,
+    FACTS,
+    NO_BUCKET,
+    NOBODY,
+    NONE,
+    PHASE_COLUMNS,
+    PHASES,
+    ROLL_UPS,
+    TABLES,
+    bucket,
+)
 
 NAME: Final = "support_response_times"
 VERSION: Final = 1
 
-NOBODY: Final = UUID(int=0)
-"""Stands for a customer, product, team or person that there is none of, so that every dimension has a value."""
-NONE: Final = ""
-"""Stands for a category that there is none of, and for nothing that is waited for."""
 _NULL: Final = "\\N"
 _CASES_AT_ONCE: Final = 1_000
 """Cases that a revised calendar concerns are told anew in groups of so many: some 10 MB."""
-
-_TEXT: Final = 'text COLLATE "C"'
-_COUNTED_BY: Final = f"""
-    case_id     uuid NOT NULL,
-    kind        {_TEXT} NOT NULL,
-    channel     {_TEXT} NOT NULL,
-    opened_at   timestamptz NOT NULL,
-    opened_by   bigint NOT NULL,  -- position of the opening
-    customer_id uuid NOT NULL,
-    priority    {_TEXT} NOT NULL,
-    category    {_TEXT} NOT NULL,
-    product_id  uuid NOT NULL,
-    team_id     uuid NOT NULL,
-    staff_id    uuid NOT NULL"""
-_KNOWN: Final = """
-    position               bigint NOT NULL,  -- known from here
-    superseded_at_position bigint,           -- until but without this one"""
-_COUNTED_BY_COLUMNS: Final = (
-    "case_id, kind, channel, opened_at, opened_by, customer_id, priority, category, product_id, team_id, staff_id"
-)
-_FACT_COLUMNS: Final = (
-    f"position, superseded_at_position, {_COUNTED_BY_COLUMNS}, name, number, at, settled_at, started_by, ended_by, "
-    "calendar_time, business_time, value, reason"
-)
-_PHASE_COLUMNS: Final = (
-    f"position, superseded_at_position, {_COUNTED_BY_COLUMNS}, since, until, status, awaited, waiting_since, waiting_by"
-)
 
 
 class SupportResponseTimes:
@@ -112,73 +96,7 @@ class SupportResponseTimes:
             "support-case.withdrawn",
         }
     )
-    tables = (
-        Table(
-            "facts",
-            f"""{_KNOWN}, {_COUNTED_BY},
-            name          {_TEXT} NOT NULL,
-            number        integer NOT NULL,      -- which of its name in the case
-            at            timestamptz NOT NULL,  -- when it counts
-            settled_at    timestamptz NOT NULL,  -- from when it is certain
-            started_by    bigint NOT NULL,       -- positions of the events that started and stopped the clock
-            ended_by      bigint NOT NULL,
-            calendar_time bigint,                -- microseconds
-            business_time bigint,
-            value         integer,
-            reason        {_TEXT}
-            """,
-            ("position", "case_id", "name", "number"),
-            enforced=False,
-            indexes=("(name, at)", "(customer_id, at)", "(case_id) WHERE superseded_at_position IS NULL"),
-        ),
-        Table(
-            "phases",
-            f"""{_KNOWN}, {_COUNTED_BY},
-            since         timestamptz NOT NULL,
-            until         timestamptz NOT NULL,  -- infinity: it still lasts
-            status        {_TEXT} NOT NULL,
-            awaited       {_TEXT} NOT NULL,
-            waiting_since timestamptz,
-            waiting_by    bigint                 -- position of the message that is waiting for a reply
-            """,
-            ("position", "case_id", "since"),
-            enforced=False,
-            indexes=(
-                # Of an instant and a position it finds the few phases that then were known to last.
-                "USING gist (tstzrange(since, until), int8range(position, superseded_at_position))",
-                "(case_id) WHERE superseded_at_position IS NULL",
-            ),
-        ),
-        Table(
-            "entries",
-            f"""
-            position    bigint NOT NULL,
-            case_id     uuid NOT NULL,
-            occurred_at timestamptz NOT NULL,
-            kind        {_TEXT} NOT NULL,
-            calendar_id uuid,
-            event       {_TEXT} NOT NULL
-            """,
-            ("position",),
-            indexes=("(case_id)", "(calendar_id, case_id) WHERE calendar_id IS NOT NULL"),
-        ),
-        Table(
-            "cases",
-            f"case_id uuid NOT NULL, case_number {_TEXT} NOT NULL, position bigint NOT NULL",
-            ("case_id",),
-        ),
-        Table(
-            "calendars",
-            f"""
-            position       bigint NOT NULL,
-            calendar_id    uuid NOT NULL,
-            effective_from timestamptz,
-            effective_to   timestamptz,
-            hours          {_TEXT} NOT NULL
-            """,
-            ("position",),
-        ),
-    )
+    tables = (*FACTS, PHASES, ENTRIES, CASES, CALENDARS, *(roll_up.table() for roll_up in ROLL_UPS))
 
     def fold(self, page: Page) -> None:
         """See `ReadModel.fold`."""
@@ -187,6 +105,8 @@ class SupportResponseTimes:
             for recorded in page.events:
                 fold.apply(recorded)
             fold.write()
+        for roll_up in ROLL_UPS:
+            roll_up.advance(page)
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -198,7 +118,7 @@ class _Told(NamedTuple):
 
     beginning: str
     """What all its lines have in common."""
-    facts: Mapping[tuple[FactName, int], CaseFact]
+    facts: Mapping[tuple[FactKind, int], CaseFact]
     phases: Mapping[datetime, CasePhase]
 
 
@@ -213,7 +133,7 @@ class _Fold:
         self._readers: dict[CaseId, CaseReader] = {}
         """Of cases that are alone."""
         self._told: dict[CaseId, _Told] = {}
-        self._facts: _Changes[tuple[FactName, int], CaseFact] = _Changes(_fact_line)
+        self._facts: _Changes[tuple[FactKind, int], CaseFact] = _Changes(self._fact_line)
         self._phases: _Changes[datetime, CasePhase] = _Changes(_phase_line)
         self._entry_lines: list[str] = []
         self._case_lines: list[str] = []
@@ -303,7 +223,7 @@ class _Fold:
 
     def _count(self, case_id: CaseId, timeline: CaseTimeline) -> _Told:
         measure = Measure(timeline, self._calendars.schedules(each for _, each in timeline.calendars))
-        facts = {(fact.name, fact.number): fact for fact in case_facts(timeline, measure)}
+        facts = {fact[:2]: fact for fact in case_facts(timeline, measure)}
         phases = {phase.since: phase for phase in case_phases(timeline)}
         return _Told(_beginning(case_id, timeline), facts, phases)
 
@@ -339,12 +259,14 @@ class _Fold:
 
     def write(self) -> None:
         """Write what has gathered."""
-        facts, lines = self._facts.take()
-        self._supersede("facts", "name, number", ("text", "integer"), facts)
-        self._page.append("facts", _FACT_COLUMNS, lines)
-        phases, lines = self._phases.take()
-        self._supersede("phases", "since", ("timestamptz",), [(case_id, (since,), at) for case_id, since, at in phases])
-        self._page.append("phases", _PHASE_COLUMNS, lines)
+        replaced, come = self._facts.take()
+        for kind, table in TABLES.items():
+            of_kind = [(case_id, number, position) for case_id, (each, number), position in replaced if each is kind]
+            self._supersede(table, "number", "integer", of_kind)
+            self._page.append(table, FACT_COLUMNS[kind], (line for (each, _), line in come if each is kind))
+        superseded, begun = self._phases.take()
+        self._supersede("phases", "since", "timestamptz", superseded)
+        self._page.append("phases", PHASE_COLUMNS, (line for _, line in begun))
         for table, columns, lines in (
             ("entries", ENTRY_COLUMNS, self._entry_lines),
             ("cases", "case_id, case_number, position", self._case_lines),
@@ -353,37 +275,46 @@ class _Fold:
             self._page.append(table, columns, lines)
             lines.clear()
 
-    def _supersede(
-        self,
-        table: str,
-        key: str,
-        types: Sequence[str],
-        replaced: Sequence[tuple[CaseId, Sequence[object], int]],
-    ) -> None:
+    def _supersede(self, table: str, key: str, kind: str, replaced: Sequence[tuple[CaseId, object, int]]) -> None:
         """Say until when rows were known that are in the table already."""
-        if not replaced:
-            return
-        cases, keys, positions = zip(*replaced, strict=True)
-        arrays = ", ".join(f"%s::{each}[]" for each in ("uuid", *types, "bigint"))
-        self._page.execute(
-            "UPDATE {table} t SET superseded_at_position = u.position "
-            f"FROM unnest({arrays}) AS u(case_id, {key}, position) "
-            "WHERE t.case_id = u.case_id AND ({of_table}) = ({of_row}) AND t.superseded_at_position IS NULL",
-            [list(cases), *map(list, zip(*keys, strict=True)), list(positions)],
-            table=self._page.tables[table],
-            of_table=", ".join(f"t.{each}" for each in key.split(", ")),
-            of_row=", ".join(f"u.{each}" for each in key.split(", ")),
+        if replaced:
+            self._page.execute(
+                f"UPDATE {{table}} t SET superseded_at_position = u.position "
+                f"FROM unnest(%s::uuid[], %s::{kind}[], %s::bigint[]) AS u(case_id, {key}, position) "
+                f"WHERE t.case_id = u.case_id AND t.{key} = u.{key} AND t.superseded_at_position IS NULL",
+                [list(each) for each in zip(*replaced, strict=True)],
+                table=self._page.tables[table],
+            )
+
+    def _fact_line(self, fact: CaseFact) -> str:
+        day = fact.at.astimezone(self._page.zone).date()
+        line = (
+            f"{_counted_by_line(fact.counted_by)}\t{fact.number}\t{fact.at}\t{day}\t{day.replace(day=1)}\t"
+            f"{fact.started_by}\t{fact.ended_by}"
         )
+        names = TIMES_OF.get(fact.kind, ())
+        for name, time in zip(names, fact.times, strict=True):
+            calendar, business = (None, None) if time is None else (time.calendar, time.business)
+            line += f"\t{_or_null(calendar)}\t{_or_null(business)}"
+            if name in BUCKETED:
+                line += f"\t{_bucket(calendar)}\t{_bucket(business)}"
+        for verdict in fact.judgements:
+            line += "\t\\N\t\\N" if verdict is None else f"\t{verdict.value}\t{verdict.settled_at}"
+        if names:
+            line += f"\t{fact.reason or NONE}"
+        if fact.scale is not None:
+            line += f"\t{fact.scale}"
+        return line if fact.score is None else f"{line}\t{fact.score}"
 
 
 class _Changes(Generic[Key, Counts]):
-    """Rows of one table that have come or were superseded in a page."""
+    """Rows that have come or were superseded in a page."""
 
     def __init__(self, line: Callable[[Counts], str]) -> None:
         self._line = line
         self._come: dict[tuple[CaseId, Key], tuple[int, str]] = {}
         """Rows that hold, by position and line."""
-        self._gone: list[str] = []
+        self._gone: list[tuple[Key, str]] = []
         """Lines of rows that came and went."""
         self._replaced: list[tuple[CaseId, Key, int]] = []
         """Rows that were in the table before, and what superseded them."""
@@ -404,12 +335,12 @@ class _Changes(Generic[Key, Counts]):
         if come is None:
             self._replaced.append((case_id, key, position))
         else:
-            self._gone.append(f"{come[0]}\t{position}\t{come[1]}")
+            self._gone.append((key, f"{come[0]}\t{position}\t{come[1]}"))
 
-    def take(self) -> tuple[list[tuple[CaseId, Key, int]], list[str]]:
-        """What is to be superseded in the table, and the lines to append; from now on they are in the table."""
+    def take(self) -> tuple[list[tuple[CaseId, Key, int]], list[tuple[Key, str]]]:
+        """What is to be superseded in the tables, and the lines to append; from now on they are in the tables."""
         replaced, lines = self._replaced, self._gone
-        lines.extend(f"{position}\t{_NULL}\t{line}" for position, line in self._come.values())
+        lines.extend((key, f"{position}\t{_NULL}\t{line}") for (_, key), (position, line) in self._come.items())
         self._come, self._gone, self._replaced = {}, [], []
         return replaced, lines
 
@@ -419,21 +350,13 @@ _NOTHING: Final = _Told("", {}, {})
 
 def _beginning(case_id: CaseId, timeline: CaseTimeline) -> str:
     opened = timeline.opening
-    return f"{copy_id(case_id)}\t{opened.kind}\t{opened.channel}\t{timeline.opened_at}\t{timeline.opened_by}"
+    return f"{copy_id(case_id)}\t{timeline.opened_at}\t{timeline.opened_by}\t{opened.kind}\t{opened.channel}"
 
 
 def _counted_by_line(by: CountedBy) -> str:
     return (
         f"{copy_id(by.customer_id or NOBODY)}\t{by.priority}\t{copy_text(by.category or NONE)}\t"
         f"{copy_id(by.product_id or NOBODY)}\t{copy_id(by.team_id or NOBODY)}\t{copy_id(by.staff_id or NOBODY)}"
-    )
-
-
-def _fact_line(fact: CaseFact) -> str:
-    return (
-        f"{_counted_by_line(fact.counted_by)}\t{fact.name}\t{fact.number}\t{fact.at}\t{fact.settled_at}\t"
-        f"{fact.started_by}\t{fact.ended_by}\t{_or_null(fact.calendar)}\t{_or_null(fact.business)}\t"
-        f"{_or_null(fact.value)}\t{_or_null(fact.reason)}"
     )
 
 
@@ -446,3 +369,7 @@ def _phase_line(phase: CasePhase) -> str:
 
 def _or_null(value: object) -> object:
     return _NULL if value is None else value
+
+
+def _bucket(time: int | None) -> int:
+    return NO_BUCKET if time is None else bucket(time)

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from domain.clock import time_zone_exists
 from projections.read_model import AgentReports, Policy
 from projections.reports import PAGE_ROWS_MAX, Parameter, Question, Row, Word, invalid
-from projections.support_response_times import NOBODY, NONE
+from projections.support_tables import NOBODY, NONE
+from projections.windows import Window
 
 COLUMNS: Final[Mapping[str, str]] = {
     "kind": "kind",
@@ -88,37 +89,41 @@ LASTING: Final = (
 """Which phases lasted at an instant, as known at a position."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Local dates of a zone from `first` up to but without `end`; without one of them it is open there."""
+EVER: Final = Window(date(1000, 1, 1), date(9998, 1, 1))
+"""The days that can be asked about; windows without a beginning or an end reach so far."""
 
-    first: date | None
-    end: date | None
+
+@dataclass(frozen=True, slots=True)
+class LocalWindow:
+    """A window of local dates of a zone."""
+
+    days: Window
     zone: ZoneInfo
 
     @property
     def starts_at(self) -> datetime:
         """The first instant."""
-        return datetime(1, 1, 2, tzinfo=UTC) if self.first is None else self._midnight(self.first)
+        return self._midnight(self.days.first)
 
     @property
     def ends_at(self) -> datetime:
         """The first instant that does not belong to it."""
-        return datetime(9998, 1, 1, tzinfo=UTC) if self.end is None else self._midnight(self.end)
+        return self._midnight(self.days.end)
 
     def _midnight(self, day: date) -> datetime:
         return datetime.combine(day, time.min, self.zone).astimezone(UTC)
 
 
-def read_window(question: Question, policy: Policy, first: str = "from", end: str = "to") -> Window:
-    """The window that a question names with these parameters."""
-    window = Window(question.day(first), question.day(end), read_zone(question, policy))
-    for name, day in ((first, window.first), (end, window.end)):
-        if day is not None and not date(1000, 1, 1) <= day <= date(9998, 1, 1):
+def read_window(question: Question, policy: Policy, names: tuple[str, str] = ("from", "to")) -> tuple[LocalWindow, Row]:
+    """The window that a question names with these parameters, and how that is repeated."""
+    first, end = (question.day(name) for name in names)
+    for name, day in zip(names, (first, end), strict=True):
+        if day is not None and not EVER.first <= day <= EVER.end:
             raise invalid(name=name, because="it is a day in the years 1000 to 9997")
-    if window.first is not None and window.end is not None and window.first >= window.end:
-        raise invalid(name=end, because=f"it is a day after `{first}`")
-    return window
+    days = Window(first or EVER.first, end or EVER.end)
+    if days.first >= days.end:
+        raise invalid(name=names[1], because=f"it is a day after `{names[0]}`")
+    return LocalWindow(days, read_zone(question, policy)), dict(zip(names, (first, end), strict=True))
 
 
 def read_zone(question: Question, policy: Policy) -> ZoneInfo:

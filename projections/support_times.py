@@ -1,23 +1,28 @@
 """Response times of a selection: how many there are, their sums, their percentiles, and what is still running.
 
-Percentiles are exact: of the times in their order those are picked between which each percentile lies.
+Sums come from a roll-up where one divides by what is asked, and the facts since its last block; else from the facts.
+Either way they are counted by bucket. A percentile is then looked for among the facts of its bucket only, so that it is
+exact, and does not need all of them in their order.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from domain.case_facts import FactName
 from domain.case_phases import Awaited
 from domain.case_timeline import Reason
 from projections.read_model import Snapshot
-from projections.support_facts import BASES, Selection, selected
-from projections.support_response_times import NOBODY
-from projections.support_selection import COLUMNS, LASTING, after_row, condition
+from projections.rollups import RollUp, cover, covered
+from projections.statistics import rank
+from projections.support_facts import VISIBLE, Selection
+from projections.support_selection import LASTING, after_row, condition
+from projections.support_tables import BUCKETED, CLOCKS, NO_BUCKET, NOBODY, TABLE_OF_TIME, TIMES_BY, times_of
+from projections.windows import Window
 
-CLOCKS: Final = ("calendar", "business")
-PERCENTS: Final = (50, 90, 99)
+ENOUGH: Final[Mapping[int, int]] = {50: 1, 90: 20, 99: 100}
+"""The percentiles that are told, and of how many times at least: of fewer it says nothing."""
 NOT_TOLD: Final = "not_told"
 AWAITED: Final[Mapping[FactName, str]] = {
     FactName.FIRST_RESPONSE: Awaited.FIRST_RESPONSE,
@@ -27,125 +32,309 @@ AWAITED: Final[Mapping[FactName, str]] = {
     FactName.FIRST_RESPONSE_ZENDESK: NOT_TOLD,
 }
 """What customers wait for while a time is running; of the others the cases themselves are running."""
+_MANY: Final = frozenset({"customer_id", "product_id", "staff_id"})
+"""Columns with so many values that only those of a page are summed."""
+
+Keys: TypeAlias = tuple[Any, ...]
+"""The values of the dimensions."""
 
 
-@dataclass(frozen=True, slots=True)
+NO_TURN: Final = str(Reason.NO_TURN)
+"""Why there is no time where a fact gives no reason: only a case without a turn has no longest one."""
+
+
+@dataclass(slots=True)
 class Times:
     """The times of a group by one clock."""
 
-    n: int
-    total: int
-    neighbours: tuple[int, ...]
-    """The two between which each percentile lies."""
+    n: int = 0
+    total: int = 0
+    by_bucket: dict[int, int] = field(default_factory=dict)
+    """How many there are in each bucket."""
+    neighbours: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By percent the two times between which the percentile lies."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Group:
     """The times of one measure and one value of each dimension."""
 
     name: FactName
-    keys: tuple[Any, ...]
-    times: Mapping[str, Times]
+    keys: Keys
+    times: dict[str, Times] = field(default_factory=lambda: {clock: Times() for clock in CLOCKS})
     """By clock."""
-    people: int
-    """How many stand behind the times."""
-    running: int
-    running_since: datetime | None
+    facts: int = 0
+    answered_live: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
+    """How many have no time, by reason."""
+    people: int = 0
+    """How many stand behind the times; told only where that matters."""
+    running: int = 0
+    running_since: datetime | None = None
     """Since when the oldest of what has not stopped."""
-    reasons: Mapping[Reason, int]
-    """How many facts say so."""
 
     @property
-    def order(self) -> tuple[object, ...]:
+    def order(self) -> tuple[str, ...]:
         """What groups are ordered by."""
-        return self.name, *self.keys
+        return str(self.name), *map(str, self.keys)
 
 
-_STOPPED: Final = """
-    SELECT name, {counted_by}, {month} AS month, calendar_time, business_time, reason, nullif(staff_id, %(nobody)s)
-           AS person, NULL::timestamptz AS began
-      FROM {facts} facts WHERE {selected}"""
-_RUNNING: Final = """
-    SELECT measures.name, {counted_by}, {month} AS month, NULL, NULL, NULL, NULL,
-           CASE WHEN measures.awaited = '' THEN opened_at ELSE waiting_since END
-      FROM unnest(%(names)s::text[], %(awaited)s::text[]) measures (name, awaited)
-      JOIN {phases} phases ON measures.awaited IN ('', phases.awaited) WHERE {lasting}"""
-_GROUPS: Final = """
-    SELECT {keys}, calendar_n, calendar_total, {calendar}, business_n, business_total, {business},
-           people, running, running_since, {reasons}
-      FROM (SELECT {keys}, count(calendar_time) AS calendar_n, sum(calendar_time) AS calendar_total,
-                   array_agg(calendar_time ORDER BY calendar_time) FILTER (WHERE calendar_time IS NOT NULL) AS calendar,
-                   count(business_time) AS business_n, sum(business_time) AS business_total,
-                   array_agg(business_time ORDER BY business_time) FILTER (WHERE business_time IS NOT NULL) AS business,
-                   count(DISTINCT person) AS people, count(began) AS running, min(began) AS running_since, {counts}
-              FROM ({stopped}) selected GROUP BY {keys}) sums
-     WHERE {after} ORDER BY {keys} LIMIT %(rows)s"""
+async def groups(
+    snapshot: Snapshot, selection: Selection, name: FactName, limit: int, last: Sequence[str] | None
+) -> tuple[list[Group], int | None]:
+    """The groups of a page, in the order of their dimensions, and one more if there are more; `last` are the last keys.
 
-
-async def groups(snapshot: Snapshot, selection: Selection, limit: int, last: Sequence[str] | None) -> list[Group]:
-    """The groups of a page, in the order of measure and dimensions, and one more if there are more.
-
-    A group in which something is running is told, even where nothing has stopped.
+    Also how many facts there are in all, where that is known by the way. A group in which something is running is told,
+    even where nothing has stopped. Where nothing is divided there is one group.
     """
-    keys = ("name", *selection.columns)
+    wanted = await _wanted(snapshot, selection, name, limit, last)
+    found = await _sums(snapshot, selection, name, wanted)
+    facts = sum(group.facts for group in found.values()) if wanted is None else None
+    for keys, (count, since) in (await _running(snapshot, selection, name, wanted)).items():
+        group = found.setdefault(keys, Group(name, keys))
+        group.running, group.running_since = count, since
+    if not selection.by:
+        found.setdefault((), Group(name, ()))
+    page = sorted((group for group in found.values() if _is_after(group, last)), key=lambda group: group.order)
+    page = page[: limit + 1]
+    if selection.hides_small_groups:
+        await _count_people(snapshot, selection, name, page)
+    await _look_up(snapshot, selection, name, page)
+    return page, facts
+
+
+def _is_after(group: Group, last: Sequence[str] | None) -> bool:
+    return last is None or group.order[1:] > tuple(last)
+
+
+async def _wanted(
+    snapshot: Snapshot, selection: Selection, name: FactName, limit: int, last: Sequence[str] | None
+) -> Mapping[str, Sequence[Any]] | None:
+    """The values of the columns that have many, on this page; None where all groups are summed."""
+    keys = selection.columns
+    if _MANY.isdisjoint(keys):
+        return None
     after, values = after_row(keys, last)
-    by_month, is_of_opening = "month" in selection.by, selection.basis == "opened"
-    stopped = _STOPPED if by_month and not is_of_opening else f"{_STOPPED} UNION ALL {_RUNNING}"
-    awaited = [str(AWAITED.get(name, "")) for name in selection.names]
-    opened = " AND opened_at >= %(first)s AND opened_at < %(end)s" if is_of_opening else ""
+    listed = ", ".join(keys)
+    stopped = f"SELECT {_named(selection)}NULL::timestamptz FROM {{{TABLE_OF_TIME[name]}}} WHERE {selection.condition}"
+    running = _running_phases(selection, name)
+    either = f"{stopped} UNION ALL {running}" if running else stopped
     rows = await snapshot.fetch(
-        _GROUPS,
-        {**selection.values(snapshot), **values, "awaited": awaited, "nobody": NOBODY, "rows": limit + 1},
-        stopped=stopped,
-        keys=", ".join(keys),
-        counted_by=", ".join(COLUMNS.values()),
-        month=f"date_trunc('month', {BASES[selection.basis]} AT TIME ZONE %(zone)s)::date"
-        if by_month
-        else "NULL::date",
-        selected=selected(selection),
-        lasting=LASTING + opened + condition(selection.where),
-        after=after,
-        reasons=", ".join(f'"{each}"' for each in Reason),
-        counts=", ".join(f"count(*) FILTER (WHERE reason = '{each}') AS \"{each}\"" for each in Reason),
-        **{clock: _neighbours(clock) for clock in CLOCKS},
+        f"SELECT DISTINCT {listed} FROM ({either}) groups WHERE {after} ORDER BY {listed} LIMIT %(rows)s",
+        {**selection.values(snapshot), **values, "awaited": AWAITED.get(name, ""), "rows": limit + 1},
     )
-    found = [_group(row, len(keys)) for row in rows]
-    return found if selection.by else _with_all_measures(found, selection, last)
+    return {column: [*{row[place] for row in rows}] for place, column in enumerate(keys) if column in _MANY}
 
 
-def _with_all_measures(found: Sequence[Group], selection: Selection, last: Sequence[str] | None) -> list[Group]:
-    """Where nothing is divided, each measure has its row, also where there is nothing to tell."""
-    told = {group.name: group for group in found}
-    names = sorted(name for name in selection.names if last is None or str(name) > last[0])
-    return [told.get(name) or _nothing(name) for name in names]
+def _only(wanted: Mapping[str, Sequence[Any]] | None) -> str:
+    """A condition that picks rows with these values."""
+    return " AND ".join(["true", *(f"{column} = ANY(%(only_{column})s)" for column in wanted or ())])
 
 
-def _nothing(name: FactName) -> Group:
-    none = Times(0, 0, (0, 0) * len(PERCENTS))
-    return Group(name, (), dict.fromkeys(CLOCKS, none), 0, 0, None, dict.fromkeys(Reason, 0))
+def _values_of_only(wanted: Mapping[str, Sequence[Any]] | None) -> dict[str, object]:
+    return {f"only_{column}": values for column, values in (wanted or {}).items()}
 
 
-def _neighbours(clock: str) -> str:
-    """Of the times in their order those between which each percentile lies."""
-    below = [f"(({clock}_n - 1) * {percent} / 100)::int" for percent in PERCENTS]
-    return ", ".join(f"{clock}[{each} + 1], coalesce({clock}[{each} + 2], {clock}[{each} + 1])" for each in below)
+def _named(selection: Selection) -> str:
+    """The columns of the dimensions, selected from facts."""
+    return "".join(f"{selection.month} AS month, " if each == "month" else f"{each}, " for each in selection.columns)
 
 
-def _group(row: Sequence[Any], keys: int) -> Group:
-    """A row of `_GROUPS`."""
-    name, *dimensions = row[:keys]
-    of_clock = 2 + 2 * len(PERCENTS)
-    of_clocks = [row[first : first + of_clock] for first in (keys, keys + of_clock)]
-    people, running, running_since, *reasons = row[keys + 2 * of_clock :]
-    return Group(
-        name=FactName(name),
-        keys=tuple(dimensions),
-        times={
-            clock: Times(n, int(total or 0), tuple(each or 0 for each in neighbours))
-            for clock, (n, total, *neighbours) in zip(CLOCKS, of_clocks, strict=True)
+# Sums
+
+
+async def _sums(
+    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None
+) -> dict[Keys, Group]:
+    named = "".join(f"{each}, " for each in selection.columns)
+    rows = await snapshot.fetch(
+        f"SELECT {named}clock, bucket, reason, sum(facts)::bigint, sum(n)::bigint, sum(total)::bigint, "
+        f"sum(answered_live)::bigint FROM ({' UNION ALL '.join(_parts(snapshot, selection, name))}) parts "
+        f"WHERE {_only(wanted)} GROUP BY {named}clock, bucket, reason HAVING sum(facts) <> 0",
+        {**selection.values(snapshot), **_values_of_only(wanted), "measure": str(name)},
+    )
+    found: dict[Keys, Group] = {}
+    for *keys, clock, bucket, reason, facts, n, total, live in rows:
+        group = found.setdefault(tuple(keys), Group(name, tuple(keys)))
+        times = group.times[clock]
+        times.n, times.total = times.n + n, times.total + total
+        if n:
+            times.by_bucket[bucket] = times.by_bucket.get(bucket, 0) + n
+        if clock == CLOCKS[0]:
+            group.facts, group.answered_live = group.facts + facts, group.answered_live + live
+            if facts > n:
+                group.excluded[reason or NO_TURN] = group.excluded.get(reason or NO_TURN, 0) + facts - n
+    return found
+
+
+def _parts(snapshot: Snapshot, selection: Selection, name: FactName) -> Iterator[str]:
+    """The rows that are summed: whole months of a roll-up, what has come and gone since, and the other days."""
+    roll_up = _roll_up(snapshot, selection)
+    if roll_up is None:
+        yield _of_facts(selection, name, selection.condition)
+        return
+    blocks, tail = cover(snapshot.position, roll_up.levels)
+    months = selection.window.days.whole_months()
+    where, columns = condition(selection.where), selection.columns
+    named = "".join("period AS month, " if each == "month" else f"{each}, " for each in columns)
+    yield (
+        f"SELECT {named}clock, bucket, reason, facts, n, total, answered_live FROM {{{roll_up.name}}} "
+        f"WHERE measure = %(measure)s AND {covered(blocks)} AND {_within(months, 'period')}{where}"
+    )
+    for column, sign in (("position", ""), ("superseded_at_position", "-")):
+        since = f"{column} >= {tail} AND {column} <= %(position)s"
+        yield _of_facts(selection, name, f"{since} AND {_within(months, 'month')}{where}", sign)
+    for edge in selection.window.days.edges():
+        yield _of_facts(selection, name, f"{VISIBLE} AND {_within(edge, 'day')}{where}")
+
+
+def _within(days: Window, column: str) -> str:
+    return f"{column} >= '{days.first}' AND {column} < '{days.end}'"
+
+
+def _of_facts(selection: Selection, name: FactName, where: str, sign: str = "") -> str:
+    return (
+        f"SELECT {_named(selection)}clock, bucket, reason, {sign}1 AS facts, "
+        f"{sign}(CASE WHEN time IS NULL THEN 0 ELSE 1 END) AS n, {sign}coalesce(time, 0) AS total, "
+        f"{sign}live AS answered_live FROM ({times_of(name)}) times WHERE {where}"
+    )
+
+
+def _roll_up(snapshot: Snapshot, selection: Selection) -> RollUp | None:
+    """The roll-up that divides by all that is asked for, if there is one."""
+    if selection.basis != "stopped" or selection.window.zone.key != snapshot.policy.time_zone:
+        return None
+    asked = {*selection.columns, *selection.where} - {"month"}
+    found = next((roll_up for columns, roll_up in TIMES_BY.items() if asked == {*columns}), None)
+    return found if found is not None and cover(snapshot.position, found.levels)[0] else None
+
+
+# Percentiles
+
+
+class _Looked(NamedTuple):
+    """A time that is looked for: of which group, as which neighbour of which percentile, and where it is."""
+
+    group: Group
+    percent: int
+    is_upper: bool
+    bucket: int
+    rank: int
+    """Its place among the times of the group in that bucket, from 1."""
+
+
+async def _look_up(snapshot: Snapshot, selection: Selection, name: FactName, page: Iterable[Group]) -> None:
+    """Find the times between which the percentiles lie."""
+    groups_of_page = list(page)
+    for clock in CLOCKS:
+        looked = [each for group in groups_of_page for each in _looked_for(group, clock)]
+        if looked:
+            times = await _found(snapshot, selection, name, clock, looked)
+            for each, time in zip(looked, times, strict=True):
+                neighbours = each.group.times[clock].neighbours
+                lower, upper = neighbours.get(each.percent, (time, time))
+                neighbours[each.percent] = (lower, time) if each.is_upper else (time, upper)
+
+
+def _looked_for(group: Group, clock: str) -> Iterator[_Looked]:
+    times = group.times[clock]
+    for percent, enough in ENOUGH.items():
+        if times.n >= enough:
+            for is_upper, place in enumerate(rank(times.n, percent)):
+                bucket, within = _bucket_of(times.by_bucket, place)
+                yield _Looked(group, percent, bool(is_upper), bucket, within)
+
+
+def _bucket_of(by_bucket: Mapping[int, int], place: int) -> tuple[int, int]:
+    """The bucket of the time at a place in the order of all, and its place in that."""
+    for bucket in sorted(by_bucket):
+        if place <= by_bucket[bucket]:
+            return bucket, place
+        place -= by_bucket[bucket]
+    msg = "there are fewer times than were counted"
+    raise ValueError(msg)
+
+
+_FOUND: Final = """
+    SELECT ranked.time
+      FROM unnest({wanted}%(buckets)s::smallint[], %(ranks)s::bigint[])
+           WITH ORDINALITY looked ({keys}bucket, rank, place)
+      JOIN (SELECT {keys}bucket, time, row_number() OVER (PARTITION BY {keys}bucket ORDER BY time) AS rank
+              FROM (SELECT {named}{bucket} AS bucket, {time} AS time FROM {facts}
+                     WHERE {selected} AND {time} IS NOT NULL AND {bucket} = ANY(%(buckets)s::smallint[])) facts
+           ) ranked USING ({keys}bucket, rank)
+     ORDER BY place"""
+
+
+async def _found(
+    snapshot: Snapshot, selection: Selection, name: FactName, clock: str, looked: Sequence[_Looked]
+) -> list[int]:
+    """The times that are looked for, in their order."""
+    columns = range(len(selection.columns))
+    named = (
+        f"({selection.month if column == 'month' else column})::text AS key_{place}, "
+        for place, column in enumerate(selection.columns)
+    )
+    rows = await snapshot.fetch(
+        _FOUND,
+        {
+            **selection.values(snapshot),
+            **{f"keys_{place}": [str(each.group.keys[place]) for each in looked] for place in columns},
+            "buckets": [each.bucket for each in looked],
+            "ranks": [each.rank for each in looked],
         },
-        people=people,
-        running=running,
-        running_since=running_since,
-        reasons=dict(zip(Reason, reasons, strict=True)),
+        wanted="".join(f"%(keys_{place})s::text[], " for place in columns),
+        keys="".join(f"key_{place}, " for place in columns),
+        named="".join(named),
+        bucket=f"{name}_{clock}_bucket" if name in BUCKETED else f"{NO_BUCKET}::smallint",
+        time=f"{name}_{clock}",
+        facts=snapshot.tables[TABLE_OF_TIME[name]],
+        selected=selection.condition,
     )
+    return [time for (time,) in rows]
+
+
+# Who stands behind the times, and what is still running
+
+
+async def _count_people(snapshot: Snapshot, selection: Selection, name: FactName, page: Sequence[Group]) -> None:
+    keys = selection.columns
+    grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
+    rows = await snapshot.fetch(
+        f"SELECT {''.join(f'{each}, ' for each in keys)}count(DISTINCT person) FROM ("
+        f"SELECT {_named(selection)}nullif(staff_id, '{NOBODY}') AS person FROM {{{TABLE_OF_TIME[name]}}} "
+        f"WHERE {selection.condition}) behind {grouped}",
+        selection.values(snapshot),
+    )
+    people = {tuple(of_group): count for *of_group, count in rows}
+    for group in page:
+        group.people = people.get(group.keys, 0)
+
+
+def _running_phases(selection: Selection, name: FactName) -> str:
+    """The phases in which something is running; nothing where that is not told, or belongs to no month."""
+    awaited, is_of_opening = AWAITED.get(name, ""), selection.basis == "opened"
+    if awaited == NOT_TOLD or ("month" in selection.by and not is_of_opening):
+        return ""
+    began = "waiting_since" if awaited else "opened_at"
+    opened = " AND opened_at >= %(first)s AND opened_at < %(end)s" if is_of_opening else ""
+    only = " AND awaited = %(awaited)s" if awaited else ""
+    return (
+        f"SELECT {_named(selection)}{began} AS began FROM {{phases}} phases "
+        f"WHERE {LASTING}{only}{opened}{condition(selection.where)}"
+    )
+
+
+async def _running(
+    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None
+) -> dict[Keys, tuple[int, datetime]]:
+    phases, keys = _running_phases(selection, name), selection.columns
+    if not phases:
+        return {}
+    grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
+    rows = await snapshot.fetch(
+        f"SELECT {''.join(f'{each}, ' for each in keys)}count(*), min(began) FROM ({phases}) running "
+        f"WHERE {_only(wanted)} {grouped}",
+        {**selection.values(snapshot), **_values_of_only(wanted), "awaited": AWAITED.get(name, "")},
+    )
+    return {tuple(of_group): (count, began) for *of_group, count, began in rows if count}

@@ -3,6 +3,7 @@
 import signal
 import threading
 from argparse import Namespace
+from zoneinfo import ZoneInfo
 
 import psycopg
 
@@ -41,6 +42,7 @@ def make_projector(databases: Databases, tenant: Tenant) -> Projector:
         log=ReadingAhead(PostgresLog(databases.projector, tenant, Codec(EVENT_TYPES, tenant.id))),
         models=ALL,
         hash=tenant.hash,
+        zone=ZoneInfo(tenant.time_zone),
     )
 
 

@@ -1,6 +1,7 @@
 """Read models for tests that only fold and ask: their tables are made once, and each test leaves them as they were."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -15,16 +16,23 @@ from projections.support_response_times import SupportResponseTimes
 from tests.projections.logs import Folded
 
 
-@pytest.fixture(scope="session")
-def folding_databases(postgres: EmbeddedPostgres, prepared_template: str) -> Iterator[Databases]:
-    """A database in which nothing is ever committed."""
-    name, administrator = "folding", postgres.administrator("postgres")
+@contextmanager
+def folding_database(name: str, postgres: EmbeddedPostgres, template: str) -> Iterator[Databases]:
+    """A database in which nothing is ever committed; tables of one name are in one database once."""
+    administrator = postgres.administrator("postgres")
     with psycopg.connect(administrator, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {prepared_template}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     passwords, settings = load_passwords(postgres.data, LOGIN_ROLES), Settings(data=postgres.data)
     yield Databases.at(postgres.administrator(name), passwords, settings)
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def folding_databases(postgres: EmbeddedPostgres, prepared_template: str) -> Iterator[Databases]:
+    """A database for models that are folded alone."""
+    with folding_database("folding", postgres, prepared_template) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +50,11 @@ def revenue(_all_revenue: Folded) -> Iterator[Folded]:
 
 
 @pytest.fixture(scope="session")
-def _all_cards(folding_databases: Databases) -> Iterator[Folded]:
-    folded = Folded(folding_databases, CustomerCards(), SupportResponseTimes())
-    yield folded
-    folded.close()
+def _all_cards(postgres: EmbeddedPostgres, prepared_template: str) -> Iterator[Folded]:
+    with folding_database("folding_cards", postgres, prepared_template) as databases:
+        folded = Folded(databases, CustomerCards(), SupportResponseTimes())
+        yield folded
+        folded.close()
 
 
 @pytest.fixture

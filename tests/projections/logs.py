@@ -5,7 +5,7 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -217,6 +217,7 @@ class Folded:
 
     def __init__(self, databases: Databases, model: ReadModel, *beside: ReadModel) -> None:
         self.model = model
+        self.zone: tzinfo = UTC
         self._beside = beside
         self._tables = {each.name: Tables(SCHEMA, Build(each.name, each.version)) for each in (model, *beside)}
         self.tables = self._tables[model.name]
@@ -230,11 +231,12 @@ class Folded:
     def afresh(self) -> Iterator["Folded"]:
         """Begin with empty tables, and leave everything as it was."""
         model, position, self._position = self.model, self._position, 0
+        zone = self.zone
         try:
             with self.connection.transaction(force_rollback=True):
                 yield self
         finally:
-            self.model, self._position = model, position
+            self.model, self._position, self.zone = model, position, zone
 
     def fold(self, log: LogOf, page_size: int = 500) -> "Folded":
         """Fold what it has not folded yet."""
@@ -242,7 +244,7 @@ class Folded:
             for model in (self.model, *self._beside):
                 page = log.page(self._position, self._position + page_size, model.events)
                 events, tables = page.readable(model.events), self._tables[model.name]
-                model.fold(Page(self.connection, tables, events, page.after, page.upto, hashed))
+                model.fold(Page(self.connection, tables, events, page.after, page.upto, hashed, self.zone))
             self._position = min(self._position + page_size, log.head())
         return self
 

@@ -28,11 +28,11 @@ from domain.case_events import (
     SatisfactionRequested,
     SatisfactionScale,
 )
-from domain.case_facts import CaseFact, case_facts
+from domain.case_facts import JUDGEMENTS_OF, TIMES_OF, CaseFact, CountedBy, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import timelines
-from domain.case_timeline import CaseTimeline
+from domain.case_timeline import CaseTimeline, Reason
 from domain.customer import Channel, Direction
 from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from domain.team import TeamId
@@ -201,6 +201,39 @@ class Told:
     timeline: CaseTimeline
     facts: set[CaseFact]
     phases: list[CasePhase]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One time, judgement or score of a fact."""
+
+    name: str
+    at: datetime
+    counted_by: CountedBy
+    reason: Reason | None = None
+    calendar: int | None = None
+    business: int | None = None
+    value: int | None = None
+    settled_at: datetime | None = None
+
+
+def measured(told: Told) -> Iterator[Measured]:
+    """Everything that the facts of a case measure, each for itself."""
+    for fact in told.facts:
+        common: dict[str, Any] = {"at": fact.at, "counted_by": fact.counted_by}
+        for name, time in zip(TIMES_OF.get(fact.kind, ()), fact.times, strict=True):
+            if time is None:
+                yield Measured(name=str(name), **common, reason=fact.reason or Reason.NO_TURN)
+            else:
+                live = fact.reason if fact.reason is Reason.ANSWERED_LIVE else None
+                yield Measured(name=str(name), **common, reason=live, calendar=time.calendar, business=time.business)
+        for name, verdict in zip(JUDGEMENTS_OF.get(fact.kind, ()), fact.judgements, strict=True):
+            if verdict is not None:
+                scale = "" if fact.scale is None else f"{fact.scale}_"
+                judged: dict[str, Any] = {"value": int(verdict.value), "settled_at": verdict.settled_at}
+                yield Measured(name=f"{scale}{name}", **common, **judged)
+        if fact.score is not None:
+            yield Measured(name=str(fact.scale), **common, value=fact.score)
 
 
 def expected(log: LogOf, position: int) -> Iterator[Told]:

@@ -40,7 +40,8 @@ def log() -> LogOf:
 
 def made(databases: Databases, log: LogOf, page_size: int, schema: str = SCHEMA) -> Projector:
     """Follow a log in pages of this size."""
-    following = Projector(databases.projector, schema, log, ALL, hashed, ProjectorLimits(page_events_max=page_size))
+    limits = ProjectorLimits(page_events_max=page_size)
+    following = Projector(databases.projector, schema, log, ALL, hashed, limits=limits)
     follow(following)
     return following
 

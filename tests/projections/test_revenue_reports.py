@@ -17,7 +17,7 @@ from projections.read_model import Build, Kept, Snapshot, Tables
 from projections.reports import Evidence, ParameterIsInvalid, ReportAnswer, canonical_json
 from projections.revenue_reports import RevenueStatisticsReport, RevenueToDateReport
 from projections.revenue_statistics import ROLL_UPS
-from projections.revenue_sums import Window, months_before
+from projections.windows import Window, months_before
 from tests.people import ACME, ADA
 from tests.projections.logs import Folded, ask_report, asked, project
 from tests.projections.trade import FLOUR, OVEN, YEAST, Trade, line

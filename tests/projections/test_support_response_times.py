@@ -1,6 +1,6 @@
 """The facts and phases of support cases are what their events say, at every position, and however they are folded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from domain.case_events import CaseId
+from domain.case_facts import TIMES_OF, CaseFact
 from domain.working_hours import WorkingHours
 from projections import REPORTS
 from projections.case_entries import CalendarIsUnknown
 from projections.read_model import Page, Snapshot
 from projections.reports import Parameters, Report
-from projections.support_response_times import NAME, NOBODY, NONE, SupportResponseTimes
+from projections.support_response_times import NAME, SupportResponseTimes
+from projections.support_tables import BUCKETED, FACT_COLUMNS, NO_BUCKET, NOBODY, NONE, TABLES, bucket
 from tests.colleagues import BERLIN_OFFICE_IN_2026
 from tests.complaints import ACME_COMPLAINED, CLUMPS, KATHERINE_REPLIED, RESOLVED, monday
 from tests.projections.logs import Folded
@@ -26,16 +29,17 @@ _VISIBLE = "position <= %(at)s AND (superseded_at_position IS NULL OR superseded
 
 
 def facts_at(folded: Folded, position: int) -> set[tuple[Any, ...]]:
-    """The facts that are known at a position, without their own."""
-    rows = folded.connection.execute(
-        folded.tables.sql(
-            "SELECT case_id, name, number, at, settled_at, started_by, ended_by, customer_id, priority, category, "
-            "product_id, team_id, staff_id, calendar_time, business_time, value, reason FROM {facts} "
-            f"WHERE {_VISIBLE}"
-        ),
-        {"at": position},
-    )
-    return set(rows)
+    """The facts that are known at a position, each with its table, without their own positions."""
+    found: set[tuple[Any, ...]] = set()
+    for kind, table in TABLES.items():
+        columns = [each for each in FACT_COLUMNS[kind].split(", ") if each not in NOT_COMPARED]
+        statement = f"SELECT '{kind}', {', '.join(columns)} FROM {{{table}}} WHERE {_VISIBLE}"
+        found |= set(folded.connection.execute(folded.tables.sql(statement), {"at": position}))
+    return found
+
+
+NOT_COMPARED = {"position", "superseded_at_position", "opened_at", "opened_by", "kind", "channel", "day", "month"}
+"""What is the same for all facts of a case, or follows from another column."""
 
 
 def phases_at(folded: Folded, position: int) -> set[tuple[Any, ...]]:
@@ -62,14 +66,25 @@ def stored(by: Any) -> tuple[Any, ...]:
 
 
 def facts_of(told: Told) -> set[tuple[Any, ...]]:
-    return {
-        (
-            *(told.case_id, str(each.name), each.number, each.at, each.settled_at, each.started_by, each.ended_by),
-            *stored(each.counted_by),
-            *(each.calendar, each.business, each.value, each.reason),
-        )
-        for each in told.facts
-    }
+    return {tuple(_columns_of(told.case_id, fact)) for fact in told.facts}
+
+
+def _columns_of(case_id: CaseId, fact: CaseFact) -> Iterator[Any]:
+    yield from (str(fact.kind), case_id, *stored(fact.counted_by))
+    yield from (fact.number, fact.at, fact.started_by, fact.ended_by)
+    for name, time in zip(TIMES_OF.get(fact.kind, ()), fact.times, strict=True):
+        times = (None, None) if time is None else (time.calendar, time.business)
+        yield from times
+        if name in BUCKETED:
+            yield from (NO_BUCKET if each is None else bucket(each) for each in times)
+    for verdict in fact.judgements:
+        yield from (None, None) if verdict is None else (verdict.value, verdict.settled_at)
+    if fact.kind in TIMES_OF:
+        yield str(fact.reason or NONE)
+    if fact.scale is not None:
+        yield str(fact.scale)
+    if fact.score is not None:
+        yield fact.score
 
 
 def phases_of(told: Told) -> set[tuple[Any, ...]]:
@@ -110,7 +125,7 @@ def test_a_wrong_fold_is_found_by_its_digest(support: Folded) -> None:
     with support.afresh():
         support.model = _Careless()
         wrong = support.fold(log).digest()
-    assert {table for table in right if right[table] != wrong[table]} == {"facts"}
+    assert {table for table in right if right[table] != wrong[table]} == {"endings"}
 
 
 class _Careless(SupportResponseTimes):
@@ -119,8 +134,8 @@ class _Careless(SupportResponseTimes):
     def fold(self, page: Page) -> None:
         super().fold(page)
         page.execute(
-            "UPDATE {facts} SET calendar_time = calendar_time - 1000000 "
-            "WHERE calendar_time = (SELECT max(calendar_time) FROM {facts})"
+            "UPDATE {endings} SET full_resolution_calendar = full_resolution_calendar - 1000000 "
+            "WHERE full_resolution_calendar = (SELECT max(full_resolution_calendar) FROM {endings})"
         )
 
 
@@ -196,13 +211,16 @@ def test_a_holiday_that_is_entered_late_changes_business_times_from_then_on_know
         before: {"first_response": 1, "full_resolution": 5},
         before + 1: {"first_response": 0, "full_resolution": 0},
     }
-    assert {fact[:14] for fact in facts_at(support, before)} == {fact[:14] for fact in facts_at(support, before + 1)}
     assert phases_at(support, before) == phases_at(support, before + 1)
 
 
 def business_hours(folded: Folded, position: int) -> dict[str, int]:
-    hours = {fact[1]: fact[14] for fact in facts_at(folded, position)}
-    return {name: hours[name] // 3_600_000_000 for name in ("first_response", "full_resolution")}
+    hours = {}
+    for table, name in (("first_responses", "first_response"), ("endings", "full_resolution")):
+        statement = f"SELECT {name}_business / 3600000000, {name}_calendar FROM {{{table}}} WHERE {_VISIBLE}"
+        ((hours[name], calendar),) = folded.connection.execute(folded.tables.sql(statement), {"at": position})
+        assert calendar == {"first_response": 1, "full_resolution": 5}[name] * 3_600_000_000
+    return hours
 
 
 def test_a_revision_of_many_cases_is_written_in_groups(support: Folded, monkeypatch: pytest.MonkeyPatch) -> None:

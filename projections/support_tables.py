@@ -1,0 +1,251 @@
+"""The tables of support response times: one for each kind of fact, one for phases, and sums of times.
+
+A fact has a column for each of its times and clocks. So that percentiles are found quickly, the times that are asked
+for most are also put into *buckets*: a bucket holds times that differ by less than a sixteenth. A roll-up counts the
+times of each bucket. Whoever looks for a percentile learns from it in which bucket it is, and looks at the facts of
+that one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from domain.case_facts import JUDGEMENTS_OF, TIMES_OF, FactKind, FactName
+from projections.read_model import Table
+from projections.rollups import RollUp
+
+NOBODY: Final = UUID(int=0)
+"""Stands for a customer, product, team or person that there is none of, so that every dimension has a value."""
+NONE: Final = ""
+"""Stands for a category or a reason that there is none of, and for nothing that is waited for."""
+CLOCKS: Final = ("calendar", "business")
+
+_TEXT: Final = 'text COLLATE "C"'
+DIMENSIONS: Final[Mapping[str, str]] = {
+    "kind": _TEXT,
+    "channel": _TEXT,
+    "customer_id": "uuid",
+    "priority": _TEXT,
+    "category": _TEXT,
+    "product_id": "uuid",
+    "team_id": "uuid",
+    "staff_id": "uuid",
+}
+"""The columns that cases are counted by, with their types."""
+_KNOWN: Final = """
+    position               bigint NOT NULL,  -- known from here
+    superseded_at_position bigint,           -- until but without this one
+"""
+_COUNTED_BY: Final = ", ".join(
+    [
+        "case_id uuid NOT NULL",
+        "opened_at timestamptz NOT NULL",
+        "opened_by bigint NOT NULL",
+        *(f"{name} {kind} NOT NULL" for name, kind in DIMENSIONS.items()),
+    ]
+)
+_COUNTED_BY_COLUMNS: Final = ("case_id", "opened_at", "opened_by", *DIMENSIONS)
+
+TABLES: Final[Mapping[FactKind, str]] = {
+    FactKind.FIRST_RESPONSE: "first_responses",
+    FactKind.ZENDESK_RESPONSE: "zendesk_responses",
+    FactKind.NEXT_RESPONSE: "next_responses",
+    FactKind.RESOLUTION: "resolutions",
+    FactKind.ENDING: "endings",
+    FactKind.CLOSING: "closings",
+    FactKind.INVITATION: "invitations",
+    FactKind.ANSWER: "answers",
+}
+"""Where the facts of each kind are."""
+TABLE_OF_TIME: Final = {name: TABLES[kind] for kind, names in TIMES_OF.items() for name in names}
+TABLE_OF_JUDGEMENT: Final = {name: TABLES[kind] for kind, names in JUDGEMENTS_OF.items() for name in names}
+BUCKETED: Final = (
+    FactName.FIRST_RESPONSE,
+    FactName.NEXT_RESPONSE,
+    FactName.FIRST_RESOLUTION,
+    FactName.FULL_RESOLUTION,
+)
+"""The times that are put into buckets."""
+NO_BUCKET: Final = -1
+"""Stands for the bucket of a time that there is none of, or that is not put into one."""
+_SCALED: Final = frozenset({FactKind.INVITATION, FactKind.ANSWER})
+
+_STEPS: Final = 16
+"""Buckets for each doubling of a time."""
+_EXACT: Final = 2 * _STEPS
+"""Times below this have a bucket of their own."""
+
+
+def bucket(time: int) -> int:
+    """The bucket of a time in microseconds; larger times are in larger buckets, or in the same one."""
+    if time < 0:  # a source may say that a case was resolved before it was opened
+        return NO_BUCKET - 1 - bucket(-time)
+    if time < _EXACT:
+        return time
+    shift = time.bit_length() - _EXACT.bit_length() + 1
+    return shift * _STEPS + (time >> shift)
+
+
+def _columns_of_facts(kind: FactKind) -> list[tuple[str, str]]:
+    """The columns of the facts of a kind beside those that all have, with their types."""
+    columns = []
+    for name in TIMES_OF.get(kind, ()):
+        columns += [(f"{name}_{clock}", "bigint") for clock in CLOCKS]  # microseconds
+        columns += [(f"{name}_{clock}_bucket", "smallint NOT NULL") for clock in CLOCKS if name in BUCKETED]
+    for name in JUDGEMENTS_OF.get(kind, ()):
+        columns += [(str(name), "boolean"), (f"{name}_settled_at", "timestamptz")]
+    if kind in TIMES_OF:
+        columns.append(("reason", f"{_TEXT} NOT NULL"))
+    if kind in _SCALED:
+        columns.append(("scale", f"{_TEXT} NOT NULL"))
+    if kind is FactKind.ANSWER:
+        columns.append(("score", "integer NOT NULL"))
+    return columns
+
+
+FACT_COLUMNS: Final[Mapping[FactKind, str]] = {
+    kind: ", ".join(
+        (
+            *("position", "superseded_at_position", *_COUNTED_BY_COLUMNS),
+            *("number", "at", "day", "month", "started_by", "ended_by"),
+            *(name for name, _ in _columns_of_facts(kind)),
+        )
+    )
+    for kind in TABLES
+}
+"""The columns of the facts of each kind, in the order in which lines have them."""
+PHASE_COLUMNS: Final = ", ".join(
+    (
+        *("position", "superseded_at_position", *_COUNTED_BY_COLUMNS),
+        *("since", "until", "status", "awaited", "waiting_since", "waiting_by"),
+    )
+)
+
+
+def _fact_table(kind: FactKind) -> Table:
+    buckets = [name for name, _ in _columns_of_facts(kind) if name.endswith("_bucket")]
+    return Table(
+        TABLES[kind],
+        f"""{_KNOWN} {_COUNTED_BY},
+        number     integer NOT NULL,      -- which of its kind in the case
+        at         timestamptz NOT NULL,  -- when it counts
+        day        date NOT NULL,         -- the local date of that in the zone of the tenant
+        month      date NOT NULL,         -- its first day
+        started_by bigint NOT NULL,       -- positions of the events that started and stopped the clocks
+        ended_by   bigint NOT NULL,
+        """
+        + ", ".join(f"{name} {kind}" for name, kind in _columns_of_facts(kind)),
+        ("position", "case_id", "number"),
+        enforced=False,
+        indexes=(
+            "(position)",
+            "(superseded_at_position) WHERE superseded_at_position IS NOT NULL",
+            "(case_id) WHERE superseded_at_position IS NULL",
+            "(customer_id, at)",
+            "USING brin (at) WITH (pages_per_range = 32, autosummarize = on)",
+            *(f"({name})" for name in buckets),
+        ),
+    )
+
+
+PHASES: Final = Table(
+    "phases",
+    f"""{_KNOWN} {_COUNTED_BY},
+    since         timestamptz NOT NULL,
+    until         timestamptz NOT NULL,  -- infinity: it still lasts
+    status        {_TEXT} NOT NULL,
+    awaited       {_TEXT} NOT NULL,
+    waiting_since timestamptz,
+    waiting_by    bigint                 -- position of the message that is waiting for a reply
+    """,
+    ("position", "case_id", "since"),
+    enforced=False,
+    indexes=(
+        # Of an instant and a position it finds the few phases that then were known to last.
+        "USING gist (tstzrange(since, until), int8range(position, superseded_at_position))",
+        "(case_id) WHERE superseded_at_position IS NULL",
+    ),
+)
+ENTRIES: Final = Table(
+    "entries",
+    f"""
+    position    bigint NOT NULL,
+    case_id     uuid NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    kind        {_TEXT} NOT NULL,
+    calendar_id uuid,
+    event       {_TEXT} NOT NULL
+    """,
+    ("position",),
+    indexes=("(case_id)", "(calendar_id, case_id) WHERE calendar_id IS NOT NULL"),
+)
+CASES: Final = Table(
+    "cases", f"case_id uuid NOT NULL, case_number {_TEXT} NOT NULL, position bigint NOT NULL", ("case_id",)
+)
+CALENDARS: Final = Table(
+    "calendars",
+    f"""
+    position       bigint NOT NULL,
+    calendar_id    uuid NOT NULL,
+    effective_from timestamptz,
+    effective_to   timestamptz,
+    hours          {_TEXT} NOT NULL
+    """,
+    ("position",),
+)
+FACTS: Final = tuple(_fact_table(kind) for kind in TABLES)
+
+
+# Sums
+
+
+def times_of(name: FactName) -> str:
+    """A query: the times of one measure, a row for each clock."""
+    clocks = ", ".join(
+        f"('{clock}', {name}_{clock}, {f'{name}_{clock}_bucket' if name in BUCKETED else NO_BUCKET})"
+        for clock in CLOCKS
+    )
+    return f"""
+        SELECT position, superseded_at_position, at, opened_at, day, month, {", ".join(DIMENSIONS)},
+               '{name}' AS measure, clock, coalesce(bucket, {NO_BUCKET}) AS bucket, time,
+               CASE WHEN time IS NULL THEN reason ELSE '' END AS reason,
+               CASE WHEN reason = 'answered_live' THEN 1 ELSE 0 END AS live
+          FROM {{{TABLE_OF_TIME[name]}}} CROSS JOIN LATERAL (VALUES {clocks}) clocks (clock, time, bucket)"""
+
+
+TIMES: Final = "(" + " UNION ALL ".join(times_of(name) for name in TABLE_OF_TIME) + ") times"
+"""All times, each with its measure and clock: what roll-ups are sums of."""
+_ROLLED_UP: Final = {"measure": _TEXT, "clock": _TEXT, "bucket": "smallint", "reason": _TEXT}
+_SUMS: Final = {
+    "facts": "1",
+    "n": "CASE WHEN time IS NULL THEN 0 ELSE 1 END",
+    "total": "coalesce(time, 0)",
+    "answered_live": "live",
+}
+_LEVELS: Final = (17, 20, 23, 26)
+"""Blocks of 2^17 positions and more: smaller ones have hardly fewer sums than facts."""
+
+
+def _by(*columns: str, within: RollUp | None = None) -> RollUp:
+    return RollUp(
+        name="_by_".join(("times", *columns)),
+        facts=TIMES,
+        day="day",
+        dimensions={**_ROLLED_UP, **{column: DIMENSIONS[column] for column in columns}},
+        measures=_SUMS,
+        within=within,
+        levels=_LEVELS,
+    )
+
+
+_BY_KIND: Final = _by("kind")
+TIMES_BY: Final[Mapping[tuple[str, ...], RollUp]] = {
+    (): _by(within=_BY_KIND),
+    ("kind",): _BY_KIND,
+    ("channel",): _by("channel"),
+    ("priority",): _by("priority"),
+    ("category",): _by("category"),
+}
+"""Sums of times, by the columns that they are divided by."""
+ROLL_UPS: Final = (_BY_KIND, *(roll_up for roll_up in TIMES_BY.values() if roll_up is not _BY_KIND))
+"""All of them, each after those that it is made of."""
