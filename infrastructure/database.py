@@ -5,7 +5,7 @@ schemas of the tenant, the migrations.
 
 Roles: `rapport_owner` owns the log and cannot log in; `rapport_operator` migrates and manages keys;
 `rapport_service` appends; `rapport_projector` reads the log and owns the read models; `rapport_reader` reads the read
-models; `rapport_privacy` erases.
+models; `rapport_privacy` erases; `rapport_backup` reads the log to copy it.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,8 @@ SERVICE = "rapport_service"
 PROJECTOR = "rapport_projector"
 READER = "rapport_reader"
 PRIVACY = "rapport_privacy"
-LOGIN_ROLES = (OPERATOR, SERVICE, PROJECTOR, READER, PRIVACY)
+BACKUP = "rapport_backup"
+LOGIN_ROLES = (OPERATOR, SERVICE, PROJECTOR, READER, PRIVACY, BACKUP)
 
 VERSION_MIN = 15
 
@@ -97,7 +98,9 @@ class Databases:
     reader: str = field(repr=False)
     """Reads the read models."""
     privacy: str = field(repr=False)
-    """Destroys keys, and reads what it needs for that."""
+    """Destroys keys and wraps them anew, and reads what it needs for that."""
+    backup: str = field(repr=False)
+    """Reads every table of the log, and does nothing else."""
 
     @classmethod
     def at(cls, url: str, passwords: Mapping[str, str], settings: Settings) -> Self:
@@ -112,6 +115,7 @@ class Databases:
             projector=connection(PROJECTOR, settings.projector_statement_timeout_ms),
             reader=connection(READER, settings.reader_statement_timeout_ms),
             privacy=connection(PRIVACY, settings.projector_statement_timeout_ms),
+            backup=connection(BACKUP, 0),
         )
 
 
@@ -142,11 +146,12 @@ def _conninfo(url: str, role: str, password: str, statement_timeout_ms: int, set
     )
 
 
-def prepare(url: str, passwords: Mapping[str, str], settings: Settings) -> Databases:
+def prepare(url: str, passwords: Mapping[str, str], settings: Settings, upto: int | None = None) -> Databases:
     """Make roles, schemas and tables where they are missing, and say where each role connects.
 
     `url` leads to the database as a role that may create roles. What is there already stays as it is, so that every
-    start may prepare. Raises `ServerRefused` and `MigrationRefused`.
+    start may prepare. With `upto` tables are made as they were after that migration. Raises `ServerRefused` and
+    `MigrationRefused`.
     """
     databases = Databases.at(url, passwords, settings)
     with psycopg.connect(url, autocommit=True) as administrator:
@@ -166,7 +171,7 @@ def prepare(url: str, passwords: Mapping[str, str], settings: Settings) -> Datab
         operator.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
         _make_schemas(operator, settings)
         operator.execute("SELECT pg_advisory_unlock(%s)", [_PREPARING])
-        migrate(operator, settings.tenant, settings.read_schema)
+        migrate(operator, settings.tenant, settings.read_schema, upto=upto)
     return databases
 
 

@@ -22,7 +22,16 @@ from infrastructure.event_store_reading import (
     StoreLimits,
     given_up_after,
 )
-from infrastructure.records import Hindered, Stored, append_statement, channel, recorded_now, verdict
+from infrastructure.records import (
+    WRAPPED_IN_FORCE,
+    Batch,
+    Hindered,
+    Stored,
+    append_statement,
+    channel,
+    recorded_now,
+    verdict,
+)
 from infrastructure.tenant import Tenant
 
 __all__ = ["AsyncPool", "LogReader", "MomentIsNotOver", "PostgresEventLog", "StoreLimits"]
@@ -73,7 +82,12 @@ class PostgresEventLog(LogReader):
             columns, refused = encoder.encode(keys)
             if refused:
                 return await self._refusing(batch, encoder.seen(refused), refused)
-            answer, in_doubt = await self._send(columns.arguments())
+            try:
+                answer, in_doubt = await self._send(columns.arguments())
+            except psycopg.errors.CheckViolation as error:
+                if not self._can_be_wrapped_anew(error, columns):
+                    raise
+                continue
             if isinstance(answer, Hindered) and in_doubt:
                 answer = await self._stored_before(batch, columns.size) or answer
             if isinstance(answer, Stored):
@@ -84,6 +98,12 @@ class PostgresEventLog(LogReader):
             if not answer.is_by_keys_alone:
                 return _conflicts(batch, answer, encoder.refused(set(answer.erased)))
             unlikely = set()  # somebody else made these keys meanwhile: load them, and encode again
+
+    def _can_be_wrapped_anew(self, error: psycopg.errors.CheckViolation, columns: Batch) -> bool:
+        """Whether the key-encryption key was exchanged after this batch was encoded."""
+        wrapped = (*columns.new_subject_keys, *columns.new_text_keys)
+        is_retired = error.diag.constraint_name == WRAPPED_IN_FORCE
+        return is_retired and not all(map(self.tenant.key_encryption_keys.is_current, wrapped))
 
     async def _refusing(
         self, batch: Sequence[Decision], seen: Mapping[UUID, int], refused: Mapping[int, Refusal]

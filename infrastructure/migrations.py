@@ -95,19 +95,21 @@ def pending(connection: psycopg.Connection, schema: str, known: Sequence[Migrati
     return known[len(applied) :]
 
 
-def migrate(
+def migrate(  # noqa: PLR0913 - all but the first three are for tests and for a restore
     connection: psycopg.Connection,
     schema: str,
     read_schema: str,
     folder: Path = FOLDER,
     pause: Callable[[float], None] = time.sleep,
+    *,
+    upto: int | None = None,
 ) -> tuple[str, ...]:
     """Bring one tenant's schema up to date, as the owner of the log; the names of what was applied.
 
     The connection is in autocommit mode and may `SET ROLE rapport_owner`. Several programs may migrate at once: one
-    does, the others wait for it.
+    does, the others wait for it. With `upto` the schema is left as this migration makes it.
     """
-    known = migrations(folder)
+    known = migrations(folder)[:upto]
     lock = f"rapport migrations of {schema}"
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
     connection.execute("SET lock_timeout = 0")

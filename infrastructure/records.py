@@ -15,6 +15,9 @@ COLUMNS = (
 )
 """The columns of `events` in the order that `recorded` expects."""
 
+WRAPPED_IN_FORCE = "wrapped_by_key_in_force"
+"""What `append` violates when it brings a key that a retired key-encryption key has wrapped."""
+
 _BODY = 5
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from application.aggregates import Claim
-from infrastructure.encryption import KeyEncryptionKeyMissing, KeyEncryptionKeys, KeyFile, new_key
+from infrastructure.encryption import FollowedKeys, KeyEncryptionKeyMissing, KeyFile, new_key
 
 HASH_KEY_OWNER = b"rapport-hash-key"
 
@@ -20,7 +20,7 @@ class Tenant:
     id: UUID
     reporting_currency: str
     time_zone: str
-    key_encryption_keys: KeyEncryptionKeys
+    key_encryption_keys: FollowedKeys
     hash_key: bytes
 
     @property
@@ -68,7 +68,7 @@ def load_tenant(connection: psycopg.Connection, schema: str, keys: KeyFile) -> T
     if row is None:
         raise KeyEncryptionKeyMissing
     tenant_id, reporting_currency, time_zone, wrapped = row
-    wrapping = keys.load()
+    wrapping = keys.follow()
     return Tenant(
         schema=schema,
         id=tenant_id,

@@ -108,9 +108,8 @@ class InPostgres:
 
 def empty_log(superuser: str) -> None:
     """Empty the log of the tenant `main`, as nobody but the owner of the machine can: its guards are taken away."""
-    tables = ", ".join(
-        f"main.{table}" for table in ("events", "commands", "claims", "subject_keys", "text_keys", "snapshots")
-    )
+    emptied = ("events", "commands", "claims", "subject_keys", "text_keys", "snapshots", "retired_key_encryption_keys")
+    tables = ", ".join(f"main.{table}" for table in emptied)
     with psycopg.connect(superuser) as administrator:
         administrator.execute("ALTER TABLE main.events DISABLE TRIGGER USER")
         administrator.execute(f"TRUNCATE {tables}".encode())

@@ -28,7 +28,17 @@ from tests.people import ACME, ADA, ADA_REGISTERED, GRACE_CALLED
 from tests.places import AnyLog, InPostgres
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-TABLES = ["tenant", "log_head", "events", "commands", "claims", "subject_keys", "text_keys", "snapshots"]
+TABLES = [
+    "tenant",
+    "log_head",
+    "events",
+    "commands",
+    "claims",
+    "subject_keys",
+    "text_keys",
+    "snapshots",
+    "retired_key_encryption_keys",
+]
 FUNCTIONS = {
     "append": "rapport_service",
     "position_at": "rapport_service",
@@ -36,6 +46,8 @@ FUNCTIONS = {
     "destroy_subject": "rapport_privacy",
     "destroy_text": "rapport_privacy",
     "rewrap_keys": "rapport_privacy",
+    "rewrap_hash_key": "rapport_privacy",
+    "retire_key_encryption_keys": "rapport_privacy",
 }
 OCCURRED = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -131,7 +143,7 @@ def test_every_table_of_the_schema_is_looked_at(superuser: Connection) -> None:
     assert {name for (name,) in found} == {*TABLES, "api_keys", "migrations"}
 
 
-@pytest.mark.parametrize("role", ["operator", "service", "projector", "reader", "privacy"])
+@pytest.mark.parametrize("role", ["operator", "service", "projector", "reader", "privacy", "backup"])
 def test_every_function_is_for_one_role_alone(databases: Databases, role: str) -> None:
     with psycopg.connect(getattr(databases, role)) as connection:
         allowed = connection.execute(

@@ -32,7 +32,7 @@ from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
 from tests.infrastructure.waiting import answers, eventually
 
-ROLES = ["operator", "service", "projector", "reader", "privacy"]
+ROLES = ["operator", "service", "projector", "reader", "privacy", "backup"]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -100,7 +100,7 @@ def test_the_projector_owns_the_read_models_and_the_reader_reads_them(databases:
             reader.execute("INSERT INTO main_read.card_v1 VALUES ('Ada')")
 
 
-@pytest.mark.parametrize("role", ["service", "privacy"])
+@pytest.mark.parametrize("role", ["service", "privacy", "backup"])
 def test_others_do_not_see_the_read_models(databases: Databases, role: str) -> None:
     with psycopg.connect(databases.projector) as projector:
         projector.execute("CREATE TABLE main_read.card_v1 (name text)")
@@ -145,7 +145,7 @@ def test_other_troubles_of_a_connection_are_told_as_they_are(
     databases: Databases, superuser: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = make_conninfo(databases.operator, host=str(settings.data / "nowhere"))
-    wrong = Databases(nowhere, nowhere, nowhere, nowhere, nowhere)
+    wrong = Databases(*[nowhere] * len(ROLES))
     monkeypatch.setattr(database.Databases, "at", lambda *_: wrong)
     with pytest.raises(psycopg.OperationalError, match="nowhere"):
         prepare(superuser, load_passwords(settings.data, LOGIN_ROLES), settings)

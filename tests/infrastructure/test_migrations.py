@@ -51,6 +51,13 @@ def test_the_service_knows_whether_migrations_are_missing(databases: Databases, 
         assert list(pending(connection, "main", migrations())) == []
 
 
+def test_a_schema_can_be_left_as_it_once_was(databases: Databases, folder: Path) -> None:
+    first, second = _next_file(folder, "SELECT 1"), _next_file(folder, "SELECT 2")
+    with psycopg.connect(databases.operator, autocommit=True) as connection:
+        assert migrate(connection, "main", "main_read", folder, upto=len(migrations()) + 1) == (first.stem,)
+    assert _migrate(databases, folder) == (second.stem,)
+
+
 def test_a_migration_that_fails_leaves_nothing_behind(databases: Databases, folder: Path) -> None:
     path = _next_file(folder, "CREATE TABLE {schema}.flour (); SELECT 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero):
