@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import psycopg
 
-from infrastructure.data_folder import DataFolderInUse
+from infrastructure.data_folder import DataFolder, DataFolderInUse
 from infrastructure.database import LOGIN_ROLES, Databases, prepare, verify_settings
 from infrastructure.embedded_postgres import EmbeddedPostgres, administrator_of
 from infrastructure.passwords import load_passwords
+from infrastructure.restore_mark import RestoreMark
 from infrastructure.settings import Settings
 
 
@@ -24,6 +25,7 @@ def databases_of(settings: Settings) -> Databases:
 
 def prepare_and_verify(settings: Settings) -> Databases:
     """Prepare the server, and refuse one that would lose what it has answered. Raises `StartRefused`."""
+    RestoreMark(settings.data).require_finished()
     databases = prepare(administrator_url(settings), load_passwords(settings.data, LOGIN_ROLES), settings)
     with psycopg.connect(databases.service) as connection:
         verify_settings(connection)
@@ -44,5 +46,24 @@ def open_database(settings: Settings, holder: str) -> Iterator[Databases]:
         return
     try:
         yield prepare_and_verify(settings)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def alone(settings: Settings, holder: str) -> Iterator[str]:
+    """The server for a program beside which no other Rapport may run: where roles are made.
+
+    Raises `DataFolderInUse`.
+    """
+    if settings.database_url is not None:
+        with DataFolder(settings.data) as folder:
+            folder.open(holder)
+            yield settings.database_url
+        return
+    server = EmbeddedPostgres(settings.data)
+    server.start(holder)
+    try:
+        yield server.administrator()
     finally:
         server.stop()

@@ -1,6 +1,6 @@
 """The command line `rapport`: one module for each command, read only when it is asked for.
 
-parser     what can be said, and the help
+parser     what can be said, and the help; parser_of_backups and parser_parts are parts of it
 terminal   what all commands share: where they write, and how they fail
 serving    serve
 processes  api-process and projector-process, which serve starts
@@ -10,6 +10,8 @@ status     status
 rebuilding rebuild
 catalogue  events
 history    history
+backups    backup, restore and check log
+encryption encryption show, rotate, save and bring
 checking   verify-settings and check
 tenants    the tenant that the settings name
 pages      pages of the documentation that are made of the program

@@ -1,11 +1,11 @@
 """What can be said on the command line, and the help for it."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from api import VERSION
+from api.command_line.parser_of_backups import add_backup, add_encryption, add_restore, check_log
+from api.command_line.parser_parts import Commands, client_options, command, data_options
 from application.commands import Role
 
 EPILOG = """\
@@ -14,14 +14,13 @@ first steps:
   rapport keys create --role importer "retail"    make a key for an import
   rapport import FILE --mapping MAPPING.toml      bring in what another system knows
   rapport status                                  see how far the read models are
+  rapport backup FOLDER --keys ANOTHER-FOLDER     copy everything, the keys apart
 
 Every setting has a variable, RAPPORT_ and its name in capitals; an option overrides it. All of them: docs/reference.
 """
 
 
 PROCESSES = ("api-process", "projector-process")
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,6 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
     _events(commands)
     _history(commands)
     _rebuild(commands)
+    add_backup(commands)
+    add_restore(commands)
+    add_encryption(commands)
     _verify_settings(commands)
     _check(commands)
     return parser
@@ -56,42 +58,8 @@ def make_process_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(  # noqa: PLR0913 - what a command says about itself
-    commands: Commands,
-    name: str,
-    module: str,
-    summary: str,
-    *,
-    description: str = "",
-    examples: Sequence[str] = (),
-) -> argparse.ArgumentParser:
-    epilog = "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n\n{description}".strip(),
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(module=module)
-    return parser
-
-
-def _data(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which Rapport")
-    group.add_argument("--data", type=Path, metavar="DIR", help="its data folder (RAPPORT_DATA)")
-    group.add_argument("--tenant", metavar="NAME", help="its tenant, default main (RAPPORT_TENANT)")
-
-
-def _client(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which service")
-    group.add_argument("--url", help="its address, default http://127.0.0.1:8000 (RAPPORT_URL)")
-    group.add_argument("--key", help="your key (RAPPORT_KEY); other users of this machine may see options")
-
-
 def _serve(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "serve",
         "serving",
@@ -116,11 +84,11 @@ def _serve(commands: Commands) -> None:
     parser.add_argument(
         "--projector-processes", type=int, metavar="N", help="projector processes (RAPPORT_PROJECTOR_PROCESSES)"
     )
-    _data(parser)
+    data_options(parser)
 
 
 def _import(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "import",
         "importing",
@@ -147,13 +115,13 @@ def _import(commands: Commands) -> None:
         default=None,
         help="show a progress bar (default: on a terminal)",
     )
-    _client(parser)
+    client_options(parser)
 
 
 def _keys(commands: Commands) -> None:
-    parser = _command(commands, "keys", "keys", "make, list and revoke the keys that may use the service")
+    parser = command(commands, "keys", "keys", "make, list and revoke the keys that may use the service")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    create = _command(
+    create = command(
         actions,
         "create",
         "keys",
@@ -169,18 +137,18 @@ def _keys(commands: Commands) -> None:
     create.add_argument(
         "--days", type=int, metavar="N", help="for how many days it is good; default: until it is revoked"
     )
-    listing = _command(actions, "list", "keys", "list all keys that were ever made")
-    revoke = _command(
+    listing = command(actions, "list", "keys", "list all keys that were ever made")
+    revoke = command(
         actions, "revoke", "keys", "revoke a key", description="Running services stop to accept it within seconds."
     )
     revoke.add_argument("which", metavar="KEY", help="its id, or its name if only one key has it")
     for action, each in (("create", create), ("list", listing), ("revoke", revoke)):
         each.set_defaults(action=action)
-        _data(each)
+        data_options(each)
 
 
 def _status(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "status",
         "status",
@@ -188,11 +156,11 @@ def _status(commands: Commands) -> None:
         description="Ends with status 1 if a read model has stopped.",
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    _data(parser)
+    data_options(parser)
 
 
 def _events(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "events",
         "catalogue",
@@ -205,7 +173,7 @@ def _events(commands: Commands) -> None:
 
 
 def _history(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "history",
         "history",
@@ -219,11 +187,11 @@ def _history(commands: Commands) -> None:
     )
     parser.add_argument("--at-position", type=int, metavar="P", help="as it was known at this position of the log")
     parser.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
-    _client(parser)
+    client_options(parser)
 
 
 def _rebuild(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "rebuild",
         "rebuilding",
@@ -233,11 +201,11 @@ def _rebuild(commands: Commands) -> None:
         examples=["rapport rebuild revenue_statistics"],
     )
     parser.add_argument("name", metavar="NAME", help="the read model, as rapport status names it")
-    _data(parser)
+    data_options(parser)
 
 
 def _verify_settings(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "verify-settings",
         "checking",
@@ -245,17 +213,17 @@ def _verify_settings(commands: Commands) -> None:
         description="Shows the settings in force. Ends with status 78 if the service would refuse to start.",
     )
     parser.set_defaults(what="settings")
-    _data(parser)
+    data_options(parser)
 
 
 def _check(commands: Commands) -> None:
-    parser = _command(commands, "check", "checking", "check files of cases against the definitions of Rapport")
-    kinds = parser.add_subparsers(title="kinds of cases", metavar="KIND", required=True)
+    parser = command(commands, "check", "checking", "check cases against the definitions of Rapport, or the log")
+    kinds = parser.add_subparsers(title="what is checked", metavar="KIND", required=True)
     for kind, summary, form in (
         ("business-time", "check cases of business time", "JSON"),
         ("timelines", "check timelines of support cases (docs/reference/timelines.md)", "TOML"),
     ):
-        cases = _command(
+        cases = command(
             kinds,
             kind,
             "checking",
@@ -265,3 +233,4 @@ def _check(commands: Commands) -> None:
         cases.add_argument("file", type=Path, metavar="FILE", help=f"the cases, as {form}")
         cases.add_argument("--all", action="store_true", help="show the cases that hold, too")
         cases.set_defaults(what=kind)
+    check_log(kinds)

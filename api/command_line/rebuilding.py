@@ -1,32 +1,22 @@
 """`rapport rebuild`: a read model made anew from the log, while the one that answers goes on answering."""
 
 from argparse import Namespace
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from functools import partial
 
 from api.command_line.processes import make_projector
 from api.command_line.tenants import opened
-from api.command_line.terminal import CommandFailed, messages, output, settings_of
+from api.command_line.terminal import CommandFailed, output, progress, settings_of
 from infrastructure.projector import RebuildHasStopped
 from projections.read_model import ReadModelNotFound
 
 
 def run(given: Namespace) -> int:
     """Rebuild one read model, with a progress bar."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     with opened(settings_of(given), "rapport rebuild") as (databases, _, tenant):
         projector = make_projector(databases, tenant)
-        with Progress(*columns, console=messages()) as bar:
-            task = bar.add_task(given.name, total=None)
+        with progress() as report:
             try:
-                digests = projector.rebuild(given.name, lambda at, end: bar.update(task, completed=at, total=end))
+                digests = projector.rebuild(given.name, partial(report, given.name))
             except ReadModelNotFound:
                 known = ", ".join(sorted({model.name for model in projector.models}))
                 message = f"there is no read model {given.name}; there are {known}"

@@ -98,7 +98,8 @@ def test_the_help_shows_every_command_and_no_process_of_serve(capsys: Captured) 
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
     shown = capsys.readouterr().out
-    for command in ("serve", "import", "keys", "status", "events", "history", "rebuild", "verify-settings", "check"):
+    commands = ("serve", "import", "keys", "status", "events", "history", "rebuild", "backup", "restore", "encryption")
+    for command in (*commands, "verify-settings", "check"):
         assert re.search(rf"^    {command}\b", shown, re.MULTILINE)
     assert "process" not in shown
 

@@ -18,7 +18,13 @@ import pytest
 
 from tests.serving import COMMAND, GIVE_UP_SECONDS, ROOT, Serving, environment, serving
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/how-to/keys.md", "docs/how-to/support-desk.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/how-to/keys.md",
+    "docs/how-to/back-up-and-restore.md",
+    "docs/how-to/support-desk.md",
+)
 FOLLOWING = ROOT / "docs" / "how-to" / "follow-the-log.md"
 STORY = ROOT / "docs" / "how-to" / "story"
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
