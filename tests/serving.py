@@ -8,13 +8,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
+
+from application.commands import Role
+from infrastructure.api_keys import ApiKeys
+from infrastructure.server import databases_of
+from infrastructure.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "api.command_line")
@@ -60,9 +66,9 @@ class Serving:
 
     def make_key(self, role: str) -> str:
         """A new key of this role."""
-        made = self.rapport("keys", "create", "--role", role, f"{role} of the tests")
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        with psycopg.connect(databases_of(Settings(data=self.data)).operator) as operator:
+            secret, _ = ApiKeys(operator, "main").create(f"{role} of the tests", Role(role))
+        return secret
 
     def client(self, role: str) -> httpx.Client:
         """A client with a new key of this role."""
@@ -80,19 +86,27 @@ class Serving:
 
 
 @contextmanager
-def serving(data: Path | None = None, **settings: Any) -> Iterator[Serving]:
-    """`rapport serve` with these settings, until the block ends; in a data folder of its own, unless one is given."""
+def serving(
+    data: Path | None = None, *, program: Sequence[str] = COMMAND, errors: Path | None = None, **settings: Any
+) -> Iterator[Serving]:
+    """`rapport serve` with these settings, until the block ends; in a data folder of its own, unless one is given.
+
+    What it and its children log goes into the file `errors`.
+    """
     # Not below pytest's own folder: its path may be too long for a socket, and root's may be entered by nobody else.
     folder = data or Path(tempfile.mkdtemp(prefix="rapport-tests-"))
     variables = {f"RAPPORT_{name.upper()}": str(value) for name, value in settings.items()}
-    with subprocess.Popen(
-        [*COMMAND, "serve", "--data", str(folder), "--port", "0"],
-        env=environment(**variables),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with (
+        (errors or Path(os.devnull)).open("wb") as logged,
+        subprocess.Popen(
+            [*program, "serve", "--data", str(folder), "--port", "0"],
+            env=environment(**variables),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=logged,
+            text=True,
+        ) as process,
+    ):
         service = Serving(folder, process)
         try:
             _listen(service)

@@ -23,7 +23,7 @@ from tests.asynchronous import asynchronous
 from tests.backups import silent, take
 from tests.infrastructure.test_event_store import decision, store
 from tests.people import ACME, ACME_REGISTERED, ADA, ADA_REGISTERED, GRACE_ADDED, GRACE_CALLED
-from tests.places import InPostgres
+from tests.places import InPostgres, empty_log
 
 
 async def filled(place: InPostgres) -> None:
@@ -197,9 +197,11 @@ def test_a_damaged_file_is_found(
 
 
 @pytest.fixture(scope="module")
-def a_backup(_shared_log: InPostgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of whatever is in the log."""
-    return take(_shared_log, tmp_path_factory.mktemp("backups") / "any").folder
+def a_backup(postgres: EmbeddedPostgres, _shared_log: InPostgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of four events."""
+    empty_log(postgres.administrator(_shared_log.database))
+    asyncio.run(filled(_shared_log))
+    return take(_shared_log, tmp_path_factory.mktemp("backups") / "four").folder
 
 
 # Rights

@@ -1,0 +1,1 @@
+"""Personal values are looked for wherever bytes come to rest or go out."""
