@@ -44,6 +44,15 @@ class RotationIsUnderWay(Exception):  # noqa: N818 - it names what is the matter
         super().__init__(self.__doc__)
 
 
+class TenantIsBehind(Exception):  # noqa: N818 - it names what is the matter
+    """A tenant of the database has the form of an older Rapport, in which no key can be retired."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            f"The tenant {tenant} has not been migrated yet: start Rapport once with RAPPORT_TENANT={tenant}."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Rotated:
     """What a rotation has done."""
@@ -66,10 +75,14 @@ class WrappedKeys:
 
 def tenants_of(connection: Connection) -> Sequence[str]:
     """The schemas of all tenants of a database: they share the key file."""
+    return _schemas_with("tenant", connection)
+
+
+def _schemas_with(table: str, connection: Connection) -> Sequence[str]:
     rows = connection.execute(
         "SELECT nspname FROM pg_namespace JOIN pg_class ON relnamespace = pg_namespace.oid "
-        "WHERE relname = 'retired_key_encryption_keys' AND nspowner = to_regrole(%s) ORDER BY nspname",
-        [OWNER],
+        "WHERE relname = %s AND relkind = 'r' AND nspowner = to_regrole(%s) ORDER BY nspname",
+        [table, OWNER],
     )
     return [name for (name,) in rows]
 
@@ -108,9 +121,11 @@ class Rotation:
     def run(self) -> Rotated:
         """Exchange the key, or go on where an earlier rotation was interrupted.
 
-        Raises `RotationIsUnderWay`, and `KeyEncryptionKeyMissing` if a key is wrapped by one that the file lacks.
+        Raises `RotationIsUnderWay` and `TenantIsBehind`, and `KeyEncryptionKeyMissing` if a key is wrapped by one that
+        the file lacks.
         """
         with self._alone():
+            self._require_migrated()
             went_on = len(self._file.load().fingerprints) > 1
             keys = self._file.load() if went_on else self._file.rotate()
             self._rewrap_all(keys)
@@ -131,6 +146,13 @@ class Rotation:
         finally:
             if not self._connection.closed:
                 self._connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+    def _require_migrated(self) -> None:
+        """A tenant that was left out would lose its keys with the old key-encryption key."""
+        migrated = _schemas_with("retired_key_encryption_keys", self._connection)
+        for tenant in tenants_of(self._connection):
+            if tenant not in migrated:
+                raise TenantIsBehind(tenant)
 
     def _retire(self, fingerprints: Sequence[bytes]) -> None:
         for schema in tenants_of(self._connection):

@@ -80,7 +80,8 @@ class Restored:
 def restore(settings: Settings, wanted: Wanted, report: Progress) -> Restored:
     """Restore a backup into the place that the settings name.
 
-    Raises `NotABackup`, `LogDiffers`, `KeysDoNotFit` and `StartRefused`, all of them before anything is changed.
+    Raises `NotABackup`, `LogDiffers`, `KeysDoNotFit` and `StartRefused`. When the files, the log in them or the keys
+    are refused, nothing has been changed.
     """
     verify(wanted, report)
     keys = KeyFile(settings.data / "keys")

@@ -24,11 +24,21 @@ from infrastructure.backup_files import NotABackup
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyEncryptionKeyMissing
 from infrastructure.erasures import JournalIsUnreadable
-from infrastructure.key_rotation import Rotation, RotationIsUnderWay, tenants_of, wrapped_keys
+from infrastructure.key_rotation import Rotation, RotationIsUnderWay, TenantIsBehind, tenants_of, wrapped_keys
 from infrastructure.log_digest import LogDiffers
 from infrastructure.restore import bring_back
 from infrastructure.saved_keys import KeysDoNotFit, save_keys
 from infrastructure.settings import Settings
+
+_TO_BE_PUT_RIGHT = (
+    NotABackup,
+    KeysDoNotFit,
+    JournalIsUnreadable,
+    RotationIsUnderWay,
+    TenantIsBehind,
+    KeyEncryptionKeyMissing,
+)
+"""What has to be put right before the command can do its work; each says how."""
 
 
 def run(given: Namespace) -> int:
@@ -55,7 +65,7 @@ def failing() -> Iterator[None]:
     try:
         with refused():
             yield
-    except (NotABackup, KeysDoNotFit, JournalIsUnreadable, RotationIsUnderWay, KeyEncryptionKeyMissing) as error:
+    except _TO_BE_PUT_RIGHT as error:
         raise CommandFailed(str(error), EXIT_REFUSED) from None
     except LogDiffers as error:
         raise CommandFailed(str(error)) from None

@@ -19,7 +19,7 @@ from infrastructure.database import LOGIN_ROLES, Databases, prepare
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyEncryptionKeys, KeyFile, new_key
 from infrastructure.event_store import PostgresEventLog
 from infrastructure.ids import new_id
-from infrastructure.key_rotation import Rotated, Rotation, RotationIsUnderWay, wrapped_keys
+from infrastructure.key_rotation import Rotated, Rotation, RotationIsUnderWay, TenantIsBehind, wrapped_keys
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
 from infrastructure.tenant import load_tenant
@@ -179,6 +179,17 @@ async def test_all_tenants_of_a_database_have_the_new_key(
         assert [each.event for each in await log.events(1, 99)] == [each.event for each in stored]
 
 
+def test_a_tenant_that_could_not_be_rotated_with_the_others_stops_the_rotation(
+    own_place: InPostgres, superuser: str, settings: Settings
+) -> None:
+    branch = settings.model_copy(update={"tenant": "branch"})
+    prepare(superuser, load_passwords(settings.data, LOGIN_ROLES), branch, upto=3)
+    keys = KeyFile(own_place.keys).read()
+    with pytest.raises(TenantIsBehind, match="start Rapport once with RAPPORT_TENANT=branch"):
+        rotate(own_place)
+    assert KeyFile(own_place.keys).read() == keys
+
+
 def test_two_rotations_at_once_are_one_too_many(place: InPostgres) -> None:
     def rotate_as_well(_done: int, _total: int) -> None:
         with pytest.raises(RotationIsUnderWay, match="wait until it is done"):
@@ -265,24 +276,35 @@ async def test_what_was_encoded_before_the_rotation_and_comes_after_it_is_encode
     assert await readable(place) == [each.event for each in stored]
 
 
+class Overtaken(Rotation):
+    """Somebody stores something after the first pass, before the old key is retired."""
+
+    overtake: Callable[[], object]
+
+    def _retire(self, fingerprints: Sequence[bytes]) -> None:
+        self.overtake()
+        super()._retire(fingerprints)
+
+
 @asynchronous
 async def test_what_comes_with_the_old_key_amid_the_rotation_is_wrapped_in_the_last_pass(place: InPostgres) -> None:
     loop = asyncio.get_running_loop()
     async with held(place) as (log, storing):
 
-        async def let_go() -> None:
+        async def let_go() -> list[RecordedEvent]:
             log.let_go.set()
-            await storing
+            return await storing
 
-        def store_when_all_is_wrapped_anew(done: int, total: int) -> None:
-            if done == total and not log.let_go.is_set():
-                asyncio.run_coroutine_threadsafe(let_go(), loop).result()
+        def rotate_overtaken() -> Rotated:
+            with psycopg.connect(place.databases.privacy, autocommit=True) as privacy:
+                rotation = Overtaken(privacy, KeyFile(place.keys))
+                rotation.overtake = lambda: asyncio.run_coroutine_threadsafe(let_go(), loop).result()
+                return rotation.run()
 
-        rotated = await asyncio.to_thread(rotate, place, store_when_all_is_wrapped_anew)
-        stored = storing.result()
+        rotated = await asyncio.to_thread(rotate_overtaken)
     assert rotated.rewrapped == 5
     assert wrapping(place) == {current(place): 5}
-    assert await readable(place) == [each.event for each in stored]
+    assert await readable(place) == [each.event for each in storing.result()]
 
 
 @asynchronous
