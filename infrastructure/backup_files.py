@@ -49,7 +49,7 @@ class NotABackup(Exception):  # noqa: N818 - it names what is the matter
 
 
 class _Kept(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 FileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*$")]
@@ -61,51 +61,65 @@ class KeptFile(_Kept):
     """A file as it has to be."""
 
     size: int
+    """In bytes."""
     sha256: Digest
+    """Of what is on disk, packed."""
 
 
 class KeptMigration(_Kept):
     """A migration that the database had."""
 
     number: int
+    """From 1 on."""
     name: str
+    """Of its file."""
     checksum: Digest
+    """SHA-256 of its file."""
 
 
 class KeptTenant(_Kept):
     """Whose log it is."""
 
     id: UUID
+    """What every personal value is bound to; it never changes."""
     name: str
-    """Of the schema."""
+    """Of the schema, where the backup was taken."""
 
 
 class KeptLog(_Kept):
     """How far the log went."""
 
     position: int = Field(ge=0)
+    """The last one; 0 of an empty log."""
     recorded_at: datetime | None
-    """When the last event was recorded."""
+    """When that event was recorded."""
     digest: Digest
+    """SHA-256 of all rows up to it."""
 
 
 class Manifest(_Kept):
     """What a backup says about itself."""
 
     format: Literal[1] = 1
+    """Of the backup; another one is refused."""
     software: str
     """The version of Rapport that made it."""
     postgres: int
     """The major version of the server."""
     taken_at: datetime
+    """When it was begun: everything that had been answered as stored by then is in it."""
     tenant: KeptTenant
+    """Whose log it is."""
     log: KeptLog
+    """How far the log went."""
     migrations: tuple[KeptMigration, ...]
+    """What had been applied to the tables: a restore begins with these."""
     key_encryption_keys: tuple[str, ...]
     """Fingerprints of those that the keys in the backup are wrapped by."""
     tables: Mapping[str, tuple[str, ...]]
     """The columns of each table, in the order of its file."""
     files: Mapping[FileName, KeptFile]
+    """Every file of the backup but the manifest."""
 
 
 class Backup:
