@@ -145,7 +145,8 @@ class FactsReport(ABC):
             for table in tables
         )
         rows = await snapshot.fetch(
-            f"SELECT DISTINCT position FROM ({behind}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
+            f"SELECT DISTINCT position FROM ({behind}) behind WHERE position > %(after)s "
+            "ORDER BY position LIMIT %(rows)s",
             {**selection.values(snapshot), "after": int(last[0]) if last else 0, "rows": limit + 1},
             selected=selection.condition,
         )
