@@ -7,8 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from projections.read_model import Snapshot
-from projections.support_selection import LASTING
-from projections.support_tables import NOBODY
+from projections.support_tables import NOBODY, OPEN_PHASES
 
 CASES_SHOWN: Final = 50
 """Open cases on a card; `waiting_now` has all of them."""
@@ -44,7 +43,7 @@ async def customer_support(snapshot: Snapshot, customer_id: UUID, end: datetime)
         "cases": CASES_SHOWN,
         "answers": ANSWERS_SHOWN,
     }
-    cases = await snapshot.fetch(_OPEN, values, lasting=LASTING)
+    cases = await snapshot.fetch(_OPEN, values, open_phases=OPEN_PHASES)
     answers = await snapshot.fetch(_ANSWERS, values)
     return CustomerSupport(
         open_case_count=cases[0][0] if cases else 0,
@@ -56,8 +55,8 @@ async def customer_support(snapshot: Snapshot, customer_id: UUID, end: datetime)
 _OPEN: Final = """
     SELECT count(*) OVER (), case_id, case_number, kind, status, priority, opened_at, opened_by, awaited,
            waiting_since, team_id, staff_id
-      FROM {phases} phases JOIN {cases} cases USING (case_id)
-     WHERE {lasting} AND customer_id = %(customer)s ORDER BY opened_at, case_id LIMIT %(cases)s"""
+      FROM {open_phases} JOIN {cases} cases USING (case_id)
+     WHERE customer_id = %(customer)s ORDER BY opened_at, case_id LIMIT %(cases)s"""
 _ANSWERS: Final = """
     SELECT scale, score, at, case_id, ended_by FROM {answers}
      WHERE customer_id = %(customer)s AND at <= %(as_of)s

@@ -20,7 +20,6 @@ from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     COLUMNS,
     DIMENSIONS,
-    LASTING,
     PAGING,
     REASONS,
     WHERE,
@@ -34,6 +33,7 @@ from projections.support_selection import (
     shown_keys,
     values_of,
 )
+from projections.support_tables import OPEN_PHASES
 
 _MEASURES: Final = (
     Word("open", "How many cases were new, open, waiting for the customer or on hold."),
@@ -45,7 +45,7 @@ _MEASURES: Final = (
 )
 _GROUPS: Final = """
     SELECT {columns} count(*), count(waiting_since), min(opened_at), min(waiting_since)
-      FROM {phases} phases WHERE {lasting} {grouped}"""
+      FROM {open_phases} WHERE true{where} {grouped}"""
 
 
 class SupportBacklogReport:
@@ -81,17 +81,19 @@ class SupportBacklogReport:
         limit, last = Question(self.definition, parameters).page(asked)
         after, beyond = after_row(columns, last)
         keys = ", ".join(columns)
-        rows = await snapshot.fetch(
-            "SELECT * FROM ({groups}) sums WHERE {after} {ordered} LIMIT %(rows)s",
-            {**values, **beyond, "rows": limit + 1},
-            groups=_GROUPS,
-            columns=f"{keys}, " if by else "",
-            grouped=f"GROUP BY {keys}" if by else "",
-            ordered=f"ORDER BY {keys}" if by else "",
-            lasting=LASTING + condition(where),
-            after=after,
-        )
-        whole = await snapshot.fetch(_GROUPS, values, columns="", grouped="", lasting=LASTING + condition(where))
+        where_open = {"open_phases": OPEN_PHASES, "where": condition(where)}
+        whole = await snapshot.fetch(_GROUPS, values, columns="", grouped="", **where_open)
+        rows = whole
+        if by:
+            rows = await snapshot.fetch(
+                f"SELECT * FROM ({{groups}}) sums WHERE {{after}} ORDER BY {keys} LIMIT %(rows)s",
+                {**values, **beyond, "rows": limit + 1},
+                groups=_GROUPS,
+                columns=f"{keys}, ",
+                grouped=f"GROUP BY {keys}",
+                after=after,
+                **where_open,
+            )
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
@@ -109,11 +111,11 @@ class SupportBacklogReport:
         asked, values, where = self._read(snapshot, parameters)
         limit, last = Question(self.definition, parameters).page(["evidence", asked])
         rows = await snapshot.fetch(
-            "SELECT DISTINCT behind.position FROM {phases} phases CROSS JOIN LATERAL "
-            "(VALUES (phases.opened_by), (phases.position)) behind (position) "
-            "WHERE {lasting} AND behind.position > %(after)s ORDER BY behind.position LIMIT %(rows)s",
+            "SELECT DISTINCT position FROM (SELECT unnest(ARRAY[opened_by, position]) AS position "
+            "FROM {open_phases} WHERE true{where}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
             {**values, "after": int(last[0]) if last else 0, "rows": limit + 1},
-            lasting=LASTING + condition(where),
+            open_phases=OPEN_PHASES,
+            where=condition(where),
         )
         more = next_cursor(snapshot, ["evidence", asked], rows, limit)
         return Evidence(self.definition, snapshot.position, asked, tuple(each for (each,) in rows[:limit]), more)

@@ -29,7 +29,7 @@ from projections.support_tables import NOBODY, TABLE_OF_JUDGEMENT, TABLES
 _VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.")
 _TOO_FEW: Final = "too_few_people"
 _GROUPS: Final = """
-    SELECT {keys}, count(DISTINCT person), {sums}
+    SELECT {keys}, {people}, {sums}
       FROM ({facts}) facts GROUP BY {keys}"""
 
 
@@ -40,8 +40,9 @@ async def _groups(
     sums: Sequence[str],
     page: tuple[int, Sequence[str] | None],
 ) -> list[tuple[Any, ...]]:
-    """Sums of the groups of a page: the keys, how many people stand behind them, and the sums; and one more, if any.
+    """Sums of the groups of a page: the keys, how many people stand behind them where that matters, and the sums.
 
+    There is one more if there are more.
     `facts` are queries of rows with what they are `called`, their dimensions, and what is summed.
     """
     keys, (limit, last) = ("called", *selection.columns), page
@@ -53,6 +54,7 @@ async def _groups(
         keys=", ".join(keys),
         sums=", ".join(f"{each} AS sum_{place}" for place, each in enumerate(sums)),
         facts=" UNION ALL ".join(facts),
+        people="count(DISTINCT person)" if selection.hides_small_groups else "0",
         after=after,
     )
 

@@ -82,13 +82,6 @@ PEOPLE_RULE: Final = (
 )
 
 
-LASTING: Final = (
-    "tstzrange(phases.since, phases.until) @> %(as_of)s::timestamptz "
-    "AND int8range(phases.position, phases.superseded_at_position) @> %(position)s::bigint"
-)
-"""Which phases lasted at an instant, as known at a position."""
-
-
 EVER: Final = Window(date(1000, 1, 1), date(9998, 1, 1))
 """The days that can be asked about; windows without a beginning or an end reach so far."""
 

@@ -1,7 +1,7 @@
 """The tables of support response times: one for each kind of fact, one for phases, and sums of times.
 
 A fact has a column for each of its times and clocks. So that percentiles are found quickly, the times that are asked
-for most are also put into *buckets*: a bucket holds times that differ by less than a sixteenth. A roll-up counts the
+for most are also put into *buckets*: a bucket holds times that differ by less than a 64th. A roll-up counts the
 times of each bucket. Whoever looks for a percentile learns from it in which bucket it is, and looks at the facts of
 that one.
 """
@@ -70,7 +70,7 @@ NO_BUCKET: Final = -1
 """Stands for the bucket of a time that there is none of, or that is not put into one."""
 _SCALED: Final = frozenset({FactKind.INVITATION, FactKind.ANSWER})
 
-_STEPS: Final = 16
+_STEPS: Final = 64
 """Buckets for each doubling of a time."""
 _EXACT: Final = 2 * _STEPS
 """Times below this have a bucket of their own."""
@@ -161,11 +161,27 @@ PHASES: Final = Table(
     ("position", "case_id", "since"),
     enforced=False,
     indexes=(
-        # Of an instant and a position it finds the few phases that then were known to last.
-        "USING gist (tstzrange(since, until), int8range(position, superseded_at_position))",
+        # Those of `open_phases`, one for each of its parts.
+        "(since) WHERE superseded_at_position IS NULL AND until = 'infinity'",
+        "USING gist (tstzrange(since, until)) WHERE superseded_at_position IS NULL AND until < 'infinity'",
+        "USING gist (int8range(position, superseded_at_position)) WHERE superseded_at_position IS NOT NULL",
         "(case_id) WHERE superseded_at_position IS NULL",
+        "(customer_id)",
     ),
 )
+OPEN_PHASES: Final = """(
+    SELECT * FROM {phases} WHERE superseded_at_position IS NULL AND until = 'infinity'
+       AND since <= %(as_of)s AND position <= %(position)s
+    UNION ALL
+    SELECT * FROM {phases} WHERE superseded_at_position IS NULL AND until < 'infinity'
+       AND tstzrange(since, until) @> %(as_of)s::timestamptz AND position <= %(position)s
+    UNION ALL
+    SELECT * FROM {phases} WHERE superseded_at_position IS NOT NULL
+       AND int8range(position, superseded_at_position) @> %(position)s::bigint
+       AND since <= %(as_of)s AND until > %(as_of)s
+) phases"""
+"""The phases that lasted at an instant, as known at a position: those that still are known to last, those that are
+known to have ended since, and those that were known then and are superseded by now. Of each there are few."""
 ENTRIES: Final = Table(
     "entries",
     f"""
@@ -222,8 +238,8 @@ _SUMS: Final = {
     "total": "coalesce(time, 0)",
     "answered_live": "live",
 }
-_LEVELS: Final = (17, 20, 23, 26)
-"""Blocks of 2^17 positions and more: smaller ones have hardly fewer sums than facts."""
+_LEVELS: Final = (14, 17, 20, 23, 26)
+"""Blocks of 2^14 positions and more: smaller ones have hardly fewer sums than facts."""
 
 
 def _by(*columns: str, within: RollUp | None = None) -> RollUp:

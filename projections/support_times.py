@@ -17,8 +17,17 @@ from projections.read_model import Snapshot
 from projections.rollups import RollUp, cover, covered
 from projections.statistics import rank
 from projections.support_facts import VISIBLE, Selection
-from projections.support_selection import LASTING, after_row, condition
-from projections.support_tables import BUCKETED, CLOCKS, NO_BUCKET, NOBODY, TABLE_OF_TIME, TIMES_BY, times_of
+from projections.support_selection import after_row, condition
+from projections.support_tables import (
+    BUCKETED,
+    CLOCKS,
+    NO_BUCKET,
+    NOBODY,
+    OPEN_PHASES,
+    TABLE_OF_TIME,
+    TIMES_BY,
+    times_of,
+)
 from projections.windows import Window
 
 ENOUGH: Final[Mapping[int, int]] = {50: 1, 90: 20, 99: 100}
@@ -320,8 +329,8 @@ def _running_phases(selection: Selection, name: FactName) -> str:
     opened = " AND opened_at >= %(first)s AND opened_at < %(end)s" if is_of_opening else ""
     only = " AND awaited = %(awaited)s" if awaited else ""
     return (
-        f"SELECT {_named(selection)}{began} AS began FROM {{phases}} phases "
-        f"WHERE {LASTING}{only}{opened}{condition(selection.where)}"
+        f"SELECT {_named(selection)}{began} AS began FROM {OPEN_PHASES} WHERE true{only}{opened}"
+        f"{condition(selection.where)}"
     )
 
 

@@ -31,7 +31,6 @@ from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     COLUMNS,
     DIMENSIONS,
-    LASTING,
     PAGING,
     REASONS,
     WHERE,
@@ -42,6 +41,7 @@ from projections.support_selection import (
     shown_keys,
     values_of,
 )
+from projections.support_tables import OPEN_PHASES
 
 _NOTHING: Final = "nothing"
 _ANYTHING: Final = "anything"
@@ -119,10 +119,10 @@ class WaitingNowReport:
         selection, asked, _ = _read(self.definition, parameters)
         limit, last = Question(self.definition, parameters).page(["evidence", asked])
         rows = await snapshot.fetch(
-            "SELECT DISTINCT behind.position FROM {phases} phases CROSS JOIN LATERAL "
-            "(VALUES (phases.opened_by), (phases.waiting_by), (phases.position)) behind (position) "
-            "WHERE {waiting} AND behind.position > %(after)s ORDER BY behind.position LIMIT %(rows)s",
+            "SELECT DISTINCT position FROM (SELECT unnest(ARRAY[opened_by, waiting_by, position]) AS position "
+            "FROM {open_phases} WHERE {waiting}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
             {**selection.values(snapshot), "after": int(last[0]) if last else 0, "rows": limit + 1},
+            open_phases=OPEN_PHASES,
             waiting=selection.condition,
         )
         more = next_cursor(snapshot, ["evidence", asked], rows, limit)
@@ -141,7 +141,7 @@ class _Selection:
     @property
     def condition(self) -> str:
         """A condition on phases."""
-        return f"{LASTING} AND phases.awaited = ANY(%(awaited)s){condition(self.where)}"
+        return f"awaited = ANY(%(awaited)s){condition(self.where)}"
 
     def values(self, snapshot: Snapshot) -> dict[str, object]:
         """Its values."""
@@ -181,9 +181,10 @@ async def _waiting(snapshot: Snapshot, selection: _Selection, limit: int, last: 
     after = f" AND ({_SINCE}, case_id) > (%(since)s::timestamptz, %(case)s::uuid)" if last else ""
     rows = await snapshot.fetch(
         "SELECT case_id, case_number, {since}, awaited, status, opened_at, {counted_by} "
-        "FROM {phases} phases JOIN {cases} cases USING (case_id) WHERE {waiting}{after} "
+        "FROM {open_phases} JOIN {cases} cases USING (case_id) WHERE {waiting}{after} "
         "ORDER BY {since}, case_id LIMIT %(rows)s",
         {**selection.values(snapshot), "rows": limit + 1, **dict(zip(("since", "case"), last or (), strict=False))},
+        open_phases=OPEN_PHASES,
         since=_SINCE,
         counted_by=", ".join(COLUMNS.values()),
         waiting=selection.condition,
@@ -197,7 +198,10 @@ async def _waiting(snapshot: Snapshot, selection: _Selection, limit: int, last: 
 
 async def _count(snapshot: Snapshot, selection: _Selection) -> int:
     rows = await snapshot.fetch(
-        "SELECT count(*) FROM {phases} phases WHERE {waiting}", selection.values(snapshot), waiting=selection.condition
+        "SELECT count(*) FROM {open_phases} WHERE {waiting}",
+        selection.values(snapshot),
+        open_phases=OPEN_PHASES,
+        waiting=selection.condition,
     )
     return int(rows[0][0])
 
