@@ -15,6 +15,7 @@ from domain.working_hours import Interval, Week, WorkingHours
 from infrastructure.embedded_postgres import administrator_of
 from infrastructure.projector import Projector
 from projections.support_response_times import NAME
+from projections.support_tables import PHASES, TABLES
 from tests.benchmarks.reading import CHUNK, bulk_line, latency, opened, send
 from tests.benchmarks.service import RunningService, rapport
 from tests.benchmarks.table import Row
@@ -124,7 +125,7 @@ def _facts(service: RunningService) -> tuple[int, float]:
     """How many rows the facts and phases are, and how many seconds a bare COPY of them takes."""
     rows, seconds = 0, 0.0
     with psycopg.connect(administrator_of(service.data), autocommit=True) as connection:
-        for table in (f"main_read.{NAME}_v1_facts", f"main_read.{NAME}_v1_phases"):
+        for table in (f"main_read.{NAME}_v1_{each}" for each in (*TABLES.values(), PHASES.name)):
             connection.execute(f"CREATE TABLE bare (LIKE {table} INCLUDING ALL)".encode())
             with connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copied:
                 told = b"".join(bytes(block) for block in copied)
