@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,9 @@ class InMemoryLog:
         self.is_alone = False
         """Whether a writer has asked the others to wait."""
         self.recorded: list[RecordedEvent] = []
-        self._clock = clock
+        self.clock = clock
+        self._told_until = datetime.min.replace(tzinfo=UTC)
+        """The latest moment of which was told what was known."""
         self._commands: dict[CommandKey, KnownCommand] = {}
         self._claims: dict[Claim, tuple[UUID, UUID | None]] = {}
         self._subject_keys: dict[UUID, bytes | None] = {}
@@ -117,8 +119,10 @@ class InMemoryLog:
     async def position_at(self, moment: datetime) -> int:
         """The last position that was recorded at or before a moment. Raises `MomentIsNotOver`."""
         self._reach()
-        if moment >= self._clock():
-            raise MomentIsNotOver(pointer="/known_at")
+        if not self.recorded or self.recorded[-1].recorded_at <= moment:
+            if moment >= self.clock() and moment > self._told_until:
+                raise MomentIsNotOver(pointer="/known_at")
+            self._told_until = max(moment, self._told_until)
         return sum(each.recorded_at <= moment for each in self.recorded)
 
     def _listed(self, wanted: Callable[[RecordedEvent], bool]) -> list[RecordedEvent]:
@@ -179,7 +183,8 @@ class InMemoryLog:
             return conflicts
         self._subject_keys.update((subject, key.key) for subject, key in made.items())
         self._text_keys.update(texts)
-        at = max([self._clock(), *(each.recorded_at for each in self.recorded[-1:])])
+        last = [each.recorded_at for each in self.recorded[-1:]]
+        at = max(self.clock(), self._told_until + timedelta(microseconds=1), *last)
         return Appended(tuple(self._stored(*each, at) for each in zip(batch, bodies, strict=True)))
 
     def _encoded(

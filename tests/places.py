@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -44,6 +45,10 @@ class InMemory:
         self.log = InMemoryLog()
         self.destroy_subject = self.log.destroy_subject
         self.destroy_text = self.log.destroy_text
+
+    def put_clock(self, moment: datetime) -> None:
+        """Let the clock that the log goes by show this moment."""
+        self.log.clock = lambda: moment
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[AnyLog]:
@@ -113,5 +118,6 @@ def empty_log(superuser: str) -> None:
     with psycopg.connect(superuser) as administrator:
         administrator.execute("ALTER TABLE main.events DISABLE TRIGGER USER")
         administrator.execute(f"TRUNCATE {tables}".encode())
+        administrator.execute("UPDATE main.log_head SET told_until = DEFAULT")
         for trigger in ("no_change", "no_truncate"):
             administrator.execute(f"ALTER TABLE main.events ENABLE ALWAYS TRIGGER {trigger}".encode())

@@ -10,8 +10,11 @@ CREATE TABLE {schema}.tenant (
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- One row that is only ever locked: whoever holds it is alone with the log.
-CREATE TABLE {schema}.log_head (one boolean PRIMARY KEY DEFAULT true CHECK (one));
+-- One row: whoever holds its lock is alone with the log.
+CREATE TABLE {schema}.log_head (
+    one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+    told_until timestamptz NOT NULL DEFAULT '-infinity'  -- the latest moment of which was told what was known
+);
 INSERT INTO {schema}.log_head DEFAULT VALUES;
 
 CREATE TABLE {schema}.events (
@@ -127,19 +130,26 @@ CREATE FUNCTION {schema}.append(
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$
+DECLARE
+    told timestamptz;
 BEGIN
-    PERFORM 1 FROM log_head FOR UPDATE;  -- from here on we are alone
+    -- The way is free, unless a writer that was overtaken too often has taken it for itself.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('writers of {schema}', 0));
+    SELECT h.told_until INTO told FROM log_head h FOR UPDATE;  -- from here on we are alone
 
     SELECT e.position, e.recorded_at INTO base, at FROM events e ORDER BY e.position DESC LIMIT 1;
     base := coalesce(base, 0);
-    at := greatest(at, clock_timestamp());
+    -- The clock may have been put back: nothing is recorded before what was recorded or what was told already.
+    at := greatest(at, told + interval '1 microsecond', clock_timestamp());
 
     SELECT array_agg(u.i ORDER BY u.i) INTO known
       FROM unnest(c_principal, c_key) WITH ORDINALITY AS u(p, k, i) JOIN commands c ON c.principal = u.p AND c.key = u.k;
 
+    -- What is written follows, event by event, the version that a stream has; what was only read has it.
     SELECT array_agg(DISTINCT q.s) INTO stale FROM (
-        SELECT u.s, min(u.v) - 1 AS v, max(u.v) - min(u.v) + 1 = count(*) AS whole
-          FROM unnest(p_stream, p_version) AS u(s, v) GROUP BY 1
+        SELECT f.s, min(f.v) AS v, min(f.v) = max(f.v) AS whole
+          FROM (SELECT u.s, u.v - row_number() OVER (PARTITION BY u.s ORDER BY u.i) AS v
+                  FROM unnest(p_stream, p_version) WITH ORDINALITY AS u(s, v, i)) f GROUP BY 1
         UNION ALL SELECT u.s, u.v, true FROM unnest(r_stream, r_version) AS u(s, v)) q
      WHERE NOT q.whole OR q.v <> coalesce(
         (SELECT e.version FROM events e WHERE e.stream_id = q.s ORDER BY e.version DESC LIMIT 1), least(q.v, 0));
@@ -184,8 +194,8 @@ BEGIN
            WITH ORDINALITY AS u(s, v, t, sv, oc, sr, a, ak, ob, re, so, c, co, ca, cu, b, ord);
 END $$;
 
--- The last position recorded at or before a moment. For a moment after the last event it waits for the append in
--- flight, which may carry an earlier time than the moment: without that, an answer could change when asked again.
+-- The last position recorded at or before a moment; the same whenever it is asked for. For a moment after the last event
+-- it waits for the append in flight, which may carry an earlier time than the moment, and keeps later ones behind it.
 CREATE FUNCTION {schema}.position_at(p_moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
@@ -196,12 +206,13 @@ DECLARE
     last_at timestamptz;
     middle_at timestamptz;
 BEGIN
-    IF p_moment >= clock_timestamp() THEN
-        RAISE EXCEPTION 'the moment is not over yet' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     SELECT e.position, e.recorded_at INTO high, last_at FROM events e ORDER BY e.position DESC LIMIT 1;
     IF high IS NULL OR last_at <= p_moment THEN
+        IF p_moment >= clock_timestamp() AND p_moment > (SELECT told_until FROM log_head) THEN
+            RAISE EXCEPTION 'the moment is not over yet' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
         PERFORM 1 FROM log_head FOR UPDATE;
+        UPDATE log_head SET told_until = p_moment WHERE told_until < p_moment;
         SELECT e.position, e.recorded_at INTO high, last_at FROM events e ORDER BY e.position DESC LIMIT 1;
         IF high IS NULL THEN RETURN 0; END IF;
         IF last_at <= p_moment THEN RETURN high; END IF;

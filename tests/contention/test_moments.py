@@ -17,7 +17,10 @@ from tests.infrastructure.test_append import append, asked, one
 ASKS = 400
 """As many as were asked when every second answer changed."""
 PROCESSES = 2
-WAITING = "        PERFORM 1 FROM log_head FOR UPDATE;\n"
+WAITING = (
+    "        PERFORM 1 FROM log_head FOR UPDATE;\n"
+    "        UPDATE log_head SET told_until = p_moment WHERE told_until < p_moment;\n"
+)
 
 
 def _append_until(stopped: Event, started: Event, service: str) -> None:

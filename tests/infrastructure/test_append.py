@@ -185,8 +185,8 @@ def test_positions_are_dense_also_after_conflicts(service: Connection) -> None:
     assert [row for (row,) in service.execute("SELECT position FROM main.events ORDER BY 1")] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("versions", [(2,), (1, 3), (1, 1), (2, 1, 4), (0, 2)])
-def test_no_version_is_skipped(service: Connection, versions: Sequence[int]) -> None:
+@pytest.mark.parametrize("versions", [(2,), (1, 3), (1, 1), (2, 1, 4), (0, 2), (2, 1), (1, 1, 3)])
+def test_no_version_is_skipped_repeated_or_before_its_time(service: Connection, versions: Sequence[int]) -> None:
     hindered = append(service, one(ACME, *versions))
     assert isinstance(hindered, Hindered)
     assert hindered.stale == [ACME]

@@ -1,10 +1,11 @@
 """What every log promises, whether it is in Postgres or in memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from application.aggregates import Claim
@@ -27,9 +28,11 @@ from domain.customer import CustomerNumberIsTaken, CustomerUnblocked, MasterData
 from domain.product import ProductRegistered
 from domain.values import ERASED, ContactId
 from infrastructure.codec import BODY_BYTES_MAX
+from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store import MomentIsNotOver
 from infrastructure.ids import new_id
 from tests.asynchronous import asynchronous
+from tests.infrastructure.clocks import SetClock, own_clock
 from tests.people import (
     ACME,
     ACME_BLOCKED,
@@ -56,6 +59,19 @@ def place(request: pytest.FixtureRequest) -> Place:
         return InMemory()
     in_postgres: InPostgres = request.getfixturevalue("log_in_postgres")
     return in_postgres
+
+
+@pytest.fixture
+def put_clock(request: pytest.FixtureRequest, place: Place) -> Iterator[SetClock]:
+    """Puts the clock that the log goes by, forwards or back."""
+    if isinstance(place, InMemory):
+        yield place.put_clock
+        return
+    assert isinstance(place, InPostgres)
+    postgres: EmbeddedPostgres = request.getfixturevalue("postgres")
+    superuser = psycopg.connect(postgres.administrator(place.database), autocommit=True)
+    with superuser, own_clock(superuser) as put:
+        yield put
 
 
 def claimed(claim: Claim, stream: UUID, subject: UUID | None = None) -> NewClaim:
@@ -548,3 +564,75 @@ async def test_what_is_known_at_a_moment_is_told_when_it_is_over(place: Place) -
         with pytest.raises(MomentIsNotOver) as refusal:
             await log.position_at(datetime.now(UTC) + timedelta(hours=1))
         assert refusal.value.pointer == "/known_at"
+
+
+@asynchronous
+async def test_what_was_told_of_a_moment_holds_although_the_clock_is_put_back(
+    place: Place, put_clock: SetClock
+) -> None:
+    async with place.open() as log:
+        put_clock(NOON)
+        await store(log, decision(ACME, 0, ACME_REGISTERED))
+        told = NOON + timedelta(minutes=4)
+        put_clock(NOON + timedelta(minutes=5))
+        assert await log.position_at(told) == 1
+        put_clock(NOON + timedelta(minutes=1))
+        (blocked,) = await store(log, decision(ACME, 1, ACME_BLOCKED))
+        put_clock(NOON + timedelta(minutes=6))
+        assert await log.position_at(told) == 1
+        assert await log.position_at(blocked.recorded_at) == 2
+        (unblocked,) = await store(log, decision(ACME, 2, CustomerUnblocked()))
+        assert unblocked.recorded_at == NOON + timedelta(minutes=6)
+
+
+@asynchronous
+async def test_what_was_told_of_a_moment_is_told_again_while_the_clock_is_behind_it(
+    place: Place, put_clock: SetClock
+) -> None:
+    async with place.open() as log:
+        told = NOON + timedelta(minutes=4)
+        put_clock(NOON + timedelta(minutes=5))
+        assert await log.position_at(told) == 0
+        put_clock(NOON)
+        assert await log.position_at(told) == 0
+        (registered,) = await store(log, decision(ACME, 0, ACME_REGISTERED))
+        assert await log.position_at(told) == 0
+        assert registered.recorded_at == told + timedelta(microseconds=1)
+
+
+@asynchronous
+async def test_what_was_told_of_the_moment_of_an_event_holds_although_the_clock_stands_still(
+    place: Place, put_clock: SetClock
+) -> None:
+    async with place.open() as log:
+        put_clock(NOON)
+        await store(log, decision(ACME, 0, ACME_REGISTERED))
+        put_clock(NOON + timedelta(microseconds=1))
+        assert await log.position_at(NOON) == 1
+        put_clock(NOON)
+        await store(log, decision(ACME, 1, ACME_BLOCKED))
+        assert await log.position_at(NOON) == 1
+
+
+@asynchronous
+async def test_what_was_told_of_a_log_without_events_holds(place: Place, put_clock: SetClock) -> None:
+    async with place.open() as log:
+        put_clock(NOON + timedelta(minutes=1))
+        assert await log.position_at(NOON) == 0
+        put_clock(NOON - timedelta(minutes=1))
+        await store(log, decision(ACME, 0, ACME_REGISTERED))
+        assert await log.position_at(NOON) == 0
+
+
+@asynchronous
+async def test_a_moment_is_not_over_before_the_clock_says_so(place: Place, put_clock: SetClock) -> None:
+    async with place.open() as log:
+        put_clock(NOON)
+        for moment in (NOON, NOON + timedelta(microseconds=1)):
+            with pytest.raises(MomentIsNotOver):
+                await log.position_at(moment)
+        await store(log, decision(ACME, 0, ACME_REGISTERED))
+        put_clock(NOON - timedelta(minutes=1))
+        with pytest.raises(MomentIsNotOver):
+            await log.position_at(NOON)
+        assert await log.position_at(NOON - timedelta(microseconds=1)) == 0

@@ -183,7 +183,7 @@ def test_a_tenant_that_could_not_be_rotated_with_the_others_stops_the_rotation(
     own_place: InPostgres, superuser: str, settings: Settings
 ) -> None:
     branch = settings.model_copy(update={"tenant": "branch"})
-    prepare(superuser, load_passwords(settings.data, LOGIN_ROLES), branch, upto=3)
+    prepare(superuser, load_passwords(settings.data, LOGIN_ROLES), branch, upto=2)
     keys = KeyFile(own_place.keys).read()
     with pytest.raises(TenantIsBehind, match="start Rapport once with RAPPORT_TENANT=branch"):
         rotate(own_place)
