@@ -50,7 +50,7 @@ class DecisionUnitOfWork:
         self._aggregate = submission.definition.aggregate
         self._view = view
         self._streams: dict[UUID, Stream] = {}
-        self._reads: dict[UUID, int] = {}
+        self._saw: dict[UUID, Stream] = {}
         self._resolved: dict[Claim, UUID | None] = {}
         self._events: list[NewEvent] = []
         self._claims: list[NewClaim] = []
@@ -62,8 +62,7 @@ class DecisionUnitOfWork:
         """Find the target and run the handler. Raises `Missing` or a `Refusal`."""
         definition = self._submission.definition
         if definition.creates:
-            self._streams[self.target_id] = Stream(0, None)
-            self._reads[self.target_id] = 0
+            self._begin(self.target_id)
         else:
             self.target_id = self._target(self._submission)
         definition.handler(self._submission.command, self)
@@ -127,8 +126,7 @@ class DecisionUnitOfWork:
     def begin(self) -> UUID:
         """See `UnitOfWork.begin`."""
         stream = self.new_id()
-        self._streams[stream] = Stream(0, None)
-        self._reads[stream] = 0
+        self._begin(stream)
         return stream
 
     def claim(
@@ -151,9 +149,9 @@ class DecisionUnitOfWork:
         self._released.append(claim)
 
     @property
-    def reads(self) -> Mapping[UUID, int]:
-        """Every stream seen so far, with the version it had."""
-        return self._reads
+    def saw(self) -> Mapping[UUID, Stream]:
+        """Every stream seen so far, as it was before this command."""
+        return self._saw
 
     @property
     def resolved(self) -> Mapping[Claim, UUID | None]:
@@ -174,7 +172,8 @@ class DecisionUnitOfWork:
             metadata=self.metadata,
             target_id=self.target_id,
             events=tuple(self._events),
-            reads=self._reads,
+            reads={stream_id: stream.version for stream_id, stream in self._saw.items()},
+            followed={claim: holder for claim, holder in self._resolved.items() if holder is not None},
             claims=tuple(self._claims),
             released=tuple(self._released),
         )
@@ -184,14 +183,16 @@ class DecisionUnitOfWork:
         """The version of the target's stream after the decision."""
         return self._streams[self.target_id].version
 
+    def _begin(self, stream: UUID) -> None:
+        self._streams[stream] = self._saw[stream] = Stream(0, None)
+
     def _stream(self, aggregate: Aggregate[Any], stream_id: UUID) -> Stream:
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._view.stream(stream_id)
             if stream is None:
                 raise Missing(streams=[stream_id])
-            self._reads[stream_id] = stream.version
-            self._streams[stream_id] = stream
+            self._streams[stream_id] = self._saw[stream_id] = stream
         if stream.state is not None and not isinstance(stream.state, aggregate.state):
             # The id is that of a stream of another kind: of this kind there is none.
             return Stream(0, None)

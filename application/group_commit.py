@@ -9,7 +9,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import replace
 from uuid import UUID
 
 from application.aggregates import Claim
@@ -135,7 +134,8 @@ class GroupCommit:
             footing.add(work, own)
             if refusal is not None:
                 return Undecided(request, footing, {place: refusal})
-            each = Decided(submission, *work.decision(self._log.digest(submission.request)), work.version())
+            decision, moved = work.decision(self._log.digest(submission.request))
+            each = Decided(submission, decision, work.saw, moved, work.version())
             refusal = await self._claim_refused(each, own)
             if refusal is not None:
                 return Undecided(request, footing, {place: refusal})
@@ -149,9 +149,7 @@ class GroupCommit:
         if not decided:
             return Undecided(request, footing, request.noted)
         if request.noted:
-            # What is only noted has no decision in the append that would prove it right: another one vouches for it.
-            vouching = decided[0].decision
-            decided[0] = replace(decided[0], decision=replace(vouching, reads={**footing.reads, **vouching.reads}))
+            decided[0] = footing.vouched_for_by(decided[0])
         request.decided = decided
         return None
 
@@ -220,16 +218,14 @@ class GroupCommit:
         known = await self._log.known(keys) if keys else {}
         claims = {claim for each in unproven for claim in each.footing.resolved}
         holders = await self._log.holders(claims) if claims else {}
-        versions = await self._log.versions({stream for each in unproven for stream in each.footing.reads})
+        versions = await self._log.versions({stream for each in unproven for stream in each.footing.saw})
         for each in unproven:
             if any(s.key in known and not s.command.dry_run for _, s in each.request.open()):
                 await self._replay(each.request, known)
                 continue
             moved = [claim for claim, holder in each.footing.resolved.items() if holders.get(claim) != holder]
-            stale = [stream for stream, version in each.footing.reads.items() if versions.get(stream, 0) != version]
-            for claim in moved:
-                self._memory.forget_claim(claim)
-            self._memory.forget(stale)
+            stale = [stream_id for stream_id, saw in each.footing.saw.items() if versions[stream_id] != saw.version]
+            self._memory.forget(stale, moved)
             if not moved and not stale:
                 each.settle()
             else:
@@ -288,10 +284,8 @@ class GroupCommit:
 
     async def _yield_to(self, conflicts: Conflicts, ready: Sequence[Request], decided: Sequence[Decided]) -> None:
         """Answer the requests that stood in the way of the batch, or have them decided again; the others stay."""
-        self._memory.forget(conflicts.stale)
-        self._overtaken += bool(conflicts.stale)
-        for claim in conflicts.taken:
-            self._memory.forget_claim(claim)
+        self._memory.forget(conflicts.stale, conflicts.moved | conflicts.taken)
+        self._overtaken += bool(conflicts.stale or conflicts.moved)
         known = await self._log.known(conflicts.known) if conflicts.known else {}
         refused = {decided[i].submission.key: refusal for i, refusal in conflicts.refused.items()}
         unstored: set[UUID] = set()
@@ -301,7 +295,7 @@ class GroupCommit:
             unstored.update(stream for each in mine for stream in each.moved)
             if any(each.submission.key in known for each in mine):
                 await self._replay(request, known)
-            elif any(not conflicts.stale.isdisjoint(each.decision.reads) for each in mine):
+            elif any(conflicts.concern(each.decision) for each in mine):
                 request.decided = None
             else:
                 offence = _offence(request, conflicts, refused)

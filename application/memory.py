@@ -12,11 +12,14 @@ from application.submissions import Submission
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One submission with what was decided for it; the streams are as they will be after it."""
+    """One submission with what was decided for it."""
 
     submission: Submission
     decision: Decision
+    saw: Mapping[UUID, Stream]
+    """The streams that the decision rests on, as they were then."""
     moved: Mapping[UUID, Stream]
+    """The streams that it moves, as they will be after it."""
     version: int
     """Of the stream that the submission is addressed to."""
 
@@ -24,8 +27,7 @@ class Decided:
 class Memory:
     """Streams, and the streams that claims lead to; of each what was not used for longest is forgotten.
 
-    A claim changes hands only in an append that moves the stream which held it. So a stream that is forgotten because
-    it has moved takes along what led to it, and a remembered claim is as good as the remembered stream.
+    All of it may be behind the log: what a decision rests on is compared with the log at the append.
     """
 
     def __init__(self, *, streams_max: int, claims_max: int) -> None:
@@ -33,8 +35,6 @@ class Memory:
         self._claims_max = claims_max
         self._streams: OrderedDict[UUID, Stream] = OrderedDict()
         self._holders: OrderedDict[Claim, UUID] = OrderedDict()
-        self._leading: dict[UUID, set[Claim]] = {}
-        """The claims in `_holders`, by the stream that they lead to."""
 
     def stream(self, stream: UUID) -> Stream | None:
         """The stream as it was when last heard of."""
@@ -59,33 +59,22 @@ class Memory:
 
     def keep_holder(self, claim: Claim, stream: UUID) -> None:
         """Remember which stream a claim leads to."""
-        self.forget_claim(claim)
         self._holders[claim] = stream
-        self._leading.setdefault(stream, set()).add(claim)
+        self._holders.move_to_end(claim)
         if len(self._holders) > self._claims_max:
-            self.forget_claim(next(iter(self._holders)))
+            self._holders.popitem(last=False)
 
-    def forget(self, streams: Iterable[UUID]) -> None:
-        """Forget streams that have moved, and what led to them."""
+    def forget(self, streams: Iterable[UUID], claims: Iterable[Claim] = ()) -> None:
+        """Forget streams that have moved, and which streams these claims lead to."""
         for stream in streams:
             self._streams.pop(stream, None)
-            for claim in tuple(self._leading.get(stream, ())):
-                self.forget_claim(claim)
-
-    def forget_claim(self, claim: Claim) -> None:
-        """Forget which stream a claim leads to."""
-        holder = self._holders.pop(claim, None)
-        if holder is not None:
-            leading = self._leading[holder]
-            leading.discard(claim)
-            if not leading:
-                del self._leading[holder]
+        for claim in claims:
+            self._holders.pop(claim, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._streams.clear()
         self._holders.clear()
-        self._leading.clear()
 
 
 class Sight:
@@ -159,12 +148,11 @@ class Sight:
             self.taken.update((new.claim, new.stream_id) for new in each.decision.claims)
 
     def still_holds(self, decided: Iterable[Decided]) -> bool:
-        """Whether every version that these decisions saw is what they would see now."""
+        """Whether these decisions would see now what they saw: the same version of a stream may have come otherwise."""
         own: dict[UUID, Stream] = {}
         for each in decided:
-            for stream, version in each.decision.reads.items():
-                seen = own.get(stream) or self.stream(stream)
-                if version and (seen is None or seen.version != version):
+            for stream_id, saw in each.saw.items():
+                if saw.version and (own.get(stream_id) or self.stream(stream_id)) is not saw:
                     return False
             own.update(each.moved)
         return True
@@ -190,7 +178,6 @@ class Sight:
         """Everything that was decided is stored now."""
         for stream_id, stream in self.moved.items():
             self._memory.keep_stream(stream_id, stream)
-        for claim in self.released:
-            self._memory.forget_claim(claim)
+        self._memory.forget((), self.released)
         for claim, holder in self.taken.items():
             self._memory.keep_holder(claim, holder)

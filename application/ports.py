@@ -81,6 +81,8 @@ class Decision:
     events: tuple[NewEvent, ...]
     reads: Mapping[UUID, int]
     """Every stream seen and the version it had (0: there was none); written streams too."""
+    followed: Mapping[Claim, UUID] = field(default_factory=dict)
+    """Every claim that led to one of these streams, and to which."""
     claims: tuple[NewClaim, ...] = ()
     released: tuple[Claim, ...] = ()
 
@@ -100,10 +102,16 @@ class Conflicts:
     """Commands that are stored already."""
     stale: frozenset[UUID] = frozenset()
     """Streams that are not at the version which the decisions saw."""
+    moved: frozenset[Claim] = frozenset()
+    """Claims that do not lead where the decisions followed them to."""
     taken: frozenset[Claim] = frozenset()
     """Claims that are held already."""
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     """Decisions, by their place in the batch, that cannot be stored at all: an erased subject, an oversized event."""
+
+    def concern(self, decision: Decision) -> bool:
+        """Whether a decision rests on what has moved."""
+        return not (self.stale.isdisjoint(decision.reads) and self.moved.isdisjoint(decision.followed))
 
 
 @dataclass(frozen=True, slots=True)

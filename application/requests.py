@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from uuid import UUID
 
 from application.aggregates import Claim
 from application.decisions import DecisionUnitOfWork
 from application.memory import Decided, Sight
+from application.ports import Stream
 from application.submissions import AnotherCommandWasRefused, Answer, Submission
 from domain.errors import Refusal
 
@@ -61,20 +62,31 @@ class Request:
 class Footing:
     """What the decisions of a request rest on, as far as they did not bring it about themselves."""
 
-    reads: dict[UUID, int] = field(default_factory=dict)
+    saw: dict[UUID, Stream] = field(default_factory=dict)
     resolved: dict[Claim, UUID | None] = field(default_factory=dict)
     tried: set[Claim] = field(default_factory=set)
     """Claims that were to be taken; only a dry run rests on them being free."""
 
     def add(self, work: DecisionUnitOfWork, own: Sight) -> None:
         """Take in what one run of a handler saw."""
-        self.reads.update((stream, version) for stream, version in work.reads.items() if not own.is_own(stream))
+        self.saw.update((stream_id, stream) for stream_id, stream in work.saw.items() if not own.is_own(stream_id))
         self.resolved.update((claim, holder) for claim, holder in work.resolved.items() if not own.has_own(claim))
         self.tried.update(work.claims)
 
     def is_moved(self, sight: Sight) -> bool:
         """Whether decisions that stand before will change it."""
-        return sight.is_moved(self.reads, (*self.resolved, *self.tried))
+        return sight.is_moved(self.saw, (*self.resolved, *self.tried))
+
+    def vouched_for_by(self, decided: Decided) -> Decided:
+        """A decision that is only good if all of this holds: what is only noted has none of its own in the append."""
+        reads = {stream_id: stream.version for stream_id, stream in self.saw.items()}
+        followed = {claim: holder for claim, holder in self.resolved.items() if holder is not None}
+        decision = replace(
+            decided.decision,
+            reads={**reads, **decided.decision.reads},
+            followed={**followed, **decided.decision.followed},
+        )
+        return replace(decided, decision=decision, saw={**self.saw, **decided.saw})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 
+from application.aggregates import Claim
 from application.ports import Appended, Conflicts, Decision, LogUnavailable, RecordedEvent
 from domain.errors import Refusal
 from infrastructure.codec import Codec
@@ -81,7 +82,7 @@ class PostgresEventLog(LogReader):
             keys = await self._keys(encoder.keyed_subjects, unlikely)
             columns, refused = encoder.encode(keys)
             if refused:
-                return await self._refusing(batch, encoder.seen(refused), refused)
+                return await self._refusing(batch, *encoder.seen(refused), refused)
             try:
                 answer, in_doubt = await self._send(columns.arguments())
             except psycopg.errors.CheckViolation as error:
@@ -96,7 +97,7 @@ class PostgresEventLog(LogReader):
                 return _appended(self.codec, batch, answer, columns.bodies)
             self._subject_keys.forget((*answer.fenced, *answer.erased))
             if not answer.is_by_keys_alone:
-                return _conflicts(batch, answer, encoder.refused(set(answer.erased)))
+                return _conflicts(batch, answer, list(encoder.followed), encoder.refused(set(answer.erased)))
             unlikely = set()  # somebody else made these keys meanwhile: load them, and encode again
 
     def _can_be_wrapped_anew(self, error: psycopg.errors.CheckViolation, columns: Batch) -> bool:
@@ -106,13 +107,19 @@ class PostgresEventLog(LogReader):
         return is_retired and not all(map(self.tenant.key_encryption_keys.is_current, wrapped))
 
     async def _refusing(
-        self, batch: Sequence[Decision], seen: Mapping[UUID, int], refused: Mapping[int, Refusal]
+        self,
+        batch: Sequence[Decision],
+        seen: Mapping[UUID, int],
+        followed: Mapping[Claim, UUID],
+        refused: Mapping[int, Refusal],
     ) -> Conflicts:
         """What cannot be stored may be known all the same, or may have been decided on what holds no longer."""
         known = await self.known(batch[i].key for i in refused)
+        holders = await self.holders(followed) if followed else {}
+        moved = frozenset(claim for claim, stream in followed.items() if holders.get(claim) != stream)
         versions = await self.versions(seen)
         stale = frozenset(stream for stream, version in seen.items() if versions[stream] != version)
-        return Conflicts(known=frozenset(known), stale=stale, refused=refused)
+        return Conflicts(frozenset(known), stale, moved, refused=refused)
 
     async def _keys(self, subjects: set[UUID], unlikely: set[UUID]) -> BatchKeys:
         """The keys of these subjects. Who has none yet gets one; `unlikely` ones are not asked for before."""
@@ -215,11 +222,14 @@ def _appended(codec: Codec, batch: Sequence[Decision], stored: Stored, bodies: S
     return Appended(tuple(events))
 
 
-def _conflicts(batch: Sequence[Decision], hindered: Hindered, refused: Mapping[int, Refusal]) -> Conflicts:
+def _conflicts(
+    batch: Sequence[Decision], hindered: Hindered, followed: Sequence[Claim], refused: Mapping[int, Refusal]
+) -> Conflicts:
     claims = [new.claim for decision in batch for new in decision.claims]
     return Conflicts(
         known=frozenset(batch[i - 1].key for i in hindered.known),
         stale=frozenset(hindered.stale),
+        moved=frozenset(followed[i - 1] for i in hindered.moved),
         taken=frozenset(claims[i - 1] for i in hindered.taken),
         refused=refused,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from application.aggregates import Claim
 from application.ports import Decision
 from application.submissions import EventIsTooLarge, SubjectIsErased
 from domain.errors import Refusal
@@ -77,6 +78,8 @@ class BatchEncoder:
         self._subjects = [self._subjects_of(decision) for decision in batch]
         self._reads, self.contradictory = _reads(batch)
         """Streams that decisions saw at another version than those before them leave it are `contradictory`."""
+        self.followed = _followed(batch)
+        """Where claims led that those before had not moved themselves."""
 
     @property
     def keyed_subjects(self) -> set[UUID]:
@@ -88,13 +91,17 @@ class BatchEncoder:
         """The streams that begin with this batch: nobody can have made a key for them."""
         return {stream for decision in self._batch for stream, version in decision.reads.items() if version == 0}
 
-    def seen(self, places: Iterable[int]) -> Mapping[UUID, int]:
-        """The versions that the decisions at these places rest on, as far as this batch does not bring them about."""
+    def seen(self, places: Iterable[int]) -> tuple[Mapping[UUID, int], Mapping[Claim, UUID]]:
+        """The versions and claims that these decisions rest on, as far as the batch does not bring them about."""
         seen: dict[UUID, int] = {}
         for decision in self._batch:
             for stream, version in decision.reads.items():
                 seen.setdefault(stream, version)
-        return {stream: seen[stream] for place in places for stream in self._batch[place].reads}
+        decisions = [self._batch[place] for place in places]
+        return (
+            {stream: seen[stream] for each in decisions for stream in each.reads},
+            {claim: self.followed[claim] for each in decisions for claim in each.followed if claim in self.followed},
+        )
 
     def refused(self, erased: set[UUID]) -> dict[int, Refusal]:
         """The decisions that write about subjects of whom nothing more may be recorded, by their place."""
@@ -112,6 +119,9 @@ class BatchEncoder:
                     refused[i] = EventIsTooLarge()
         columns.read_streams = [stream for stream, _ in self._reads]
         columns.read_versions = [version for _, version in self._reads]
+        columns.follow_kinds = [claim.kind for claim in self.followed]
+        columns.follow_values = [self._tenant.claim_value(claim) for claim in self.followed]
+        columns.follow_streams = list(self.followed.values())
         columns.new_subjects, columns.new_subject_keys = list(keys.made), list(keys.made.values())
         columns.subjects = list({subject for each in self._subjects for subject in each})
         return columns, refused
@@ -155,3 +165,13 @@ def _reads(batch: Sequence[Decision]) -> tuple[set[tuple[UUID, int]], frozenset[
                 reads.add((stream, version))
         now.update((new.stream_id, new.version) for new in decision.events)
     return reads, frozenset(contradictory)
+
+
+def _followed(batch: Sequence[Decision]) -> dict[Claim, UUID]:
+    """Where claims led, until the batch itself moves them. All of a batch is decided on one sight of the log."""
+    followed: dict[Claim, UUID] = {}
+    moved: set[Claim] = set()
+    for decision in batch:
+        followed.update((claim, stream) for claim, stream in decision.followed.items() if claim not in moved)
+        moved.update(decision.released, (new.claim for new in decision.claims))
+    return followed

@@ -96,6 +96,9 @@ class Batch:
     command_last: list[int] = field(default_factory=list)
     read_streams: list[UUID] = field(default_factory=list)
     read_versions: list[int] = field(default_factory=list)
+    follow_kinds: list[str] = field(default_factory=list)
+    follow_values: list[bytes] = field(default_factory=list)
+    follow_streams: list[UUID] = field(default_factory=list)
     drop_kinds: list[str] = field(default_factory=list)
     drop_values: list[bytes] = field(default_factory=list)
     drop_streams: list[UUID] = field(default_factory=list)
@@ -195,6 +198,9 @@ class Batch:
             _plain(self.command_last),
             _plain(self.read_streams),
             _plain(self.read_versions),
+            _quoted(self.follow_kinds),
+            _bytes(self.follow_values),
+            _plain(self.follow_streams),
             _quoted(self.drop_kinds),
             _bytes(self.drop_values),
             _plain(self.drop_streams),
@@ -213,7 +219,7 @@ class Batch:
 
 _EVENT_TYPES = "uuid int text smallint timestamptz timestamptz text text text text text uuid uuid uuid uuid bytea"
 _COMMAND_TYPES = "text text uuid uuid bytea int int"
-_READ_TYPES = "uuid int"
+_READ_TYPES = "uuid int text bytea uuid"
 _CLAIM_TYPES = "text bytea uuid text bytea uuid uuid"
 _KEY_TYPES = "uuid bytea uuid uuid uuid bytea"
 _ARGUMENT_TYPES = f"{_EVENT_TYPES} {_COMMAND_TYPES} {_READ_TYPES} {_CLAIM_TYPES} {_KEY_TYPES}".split()
@@ -234,6 +240,8 @@ class Hindered:
     known: Sequence[int]
     """Commands that are stored already, as places in the batch from 1."""
     stale: Sequence[UUID]
+    moved: Sequence[int]
+    """Claims that lead elsewhere, as places among those that were followed from 1."""
     taken: Sequence[int]
     """Claims that are held already, as places among those of the batch from 1."""
     fenced: Sequence[UUID]
@@ -243,7 +251,7 @@ class Hindered:
     @property
     def is_by_keys_alone(self) -> bool:
         """Whether nothing but the new keys stood in the way."""
-        return not (self.known or self.stale or self.taken or self.erased)
+        return not (self.known or self.stale or self.moved or self.taken or self.erased)
 
 
 def verdict(row: Sequence[Any]) -> Stored | Hindered:
@@ -255,7 +263,7 @@ def verdict(row: Sequence[Any]) -> Stored | Hindered:
 def append_statement(schema: str) -> str:
     """The one statement that writes the log of a tenant."""
     arguments = ", ".join(f"%s::{each}[]" for each in _ARGUMENT_TYPES)
-    return f'SELECT base, at, known, stale, taken, fenced, erased FROM "{schema}".append({arguments})'
+    return f'SELECT base, at, known, stale, moved, taken, fenced, erased FROM "{schema}".append({arguments})'
 
 
 def channel(schema: str) -> str:

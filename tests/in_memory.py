@@ -174,11 +174,13 @@ class InMemoryLog:
             except BodyTooLarge:
                 refused[i] = EventIsTooLarge()
         known = frozenset(decision.key for decision in batch if decision.key in self._commands)
-        stale = frozenset(self._stale(batch))
+        stale, moved = frozenset(self._stale(batch)), frozenset(self._moved(batch))
         if refused:
-            concerned = {stream for i in refused for stream in batch[i].reads}
-            return Conflicts(known & {batch[i].key for i in refused}, stale & concerned, refused=refused)
-        conflicts = Conflicts(known, stale, frozenset(self._taken(batch)))
+            keys = {batch[i].key for i in refused}
+            read = {stream for i in refused for stream in batch[i].reads}
+            followed = {claim for i in refused for claim in batch[i].followed}
+            return Conflicts(known & keys, stale & read, moved & followed, refused=refused)
+        conflicts = Conflicts(known, stale, moved, frozenset(self._taken(batch)))
         if conflicts != Conflicts():
             return conflicts
         self._subject_keys.update((subject, key.key) for subject, key in made.items())
@@ -215,6 +217,15 @@ class InMemoryLog:
         for decision in batch:
             yield from (stream for stream, version in decision.reads.items() if versions[stream] != version)
             versions.update(new.stream_id for new in decision.events)
+
+    def _moved(self, batch: Sequence[Decision]) -> Iterator[Claim]:
+        """Claims that decisions followed elsewhere than the log and the decisions before them lead."""
+        holders: dict[Claim, UUID] = {claim: stream for claim, (stream, _) in self._claims.items()}
+        for decision in batch:
+            yield from (claim for claim, stream in decision.followed.items() if holders.get(claim) != stream)
+            for claim in decision.released:
+                holders.pop(claim, None)
+            holders.update((new.claim, new.stream_id) for new in decision.claims)
 
     def _taken(self, batch: Sequence[Decision]) -> Iterator[Claim]:
         released = {(claim, decision.target_id) for decision in batch for claim in decision.released}

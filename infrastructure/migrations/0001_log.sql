@@ -117,15 +117,15 @@ CREATE FUNCTION {schema}.append(
     p_source text[], p_command uuid[], p_correlation uuid[], p_causation uuid[], p_customer uuid[], p_body bytea[],
     -- commands: first and last event as places in the batch, from 1
     c_principal text[], c_key text[], c_id uuid[], c_target uuid[], c_digest bytea[], c_first int[], c_last int[],
-    -- streams that were only read, and the versions they had
-    r_stream uuid[], r_version int[],
+    -- streams that were only read, and the versions they had; claims that were followed, and the streams they led to
+    r_stream uuid[], r_version int[], f_kind text[], f_value bytea[], f_stream uuid[],
     -- claims given back and taken
     drop_kind text[], drop_value bytea[], drop_stream uuid[],
     take_kind text[], take_value bytea[], take_stream uuid[], take_subject uuid[],
     -- subjects: keys made for new ones, all that are written about, keys of free texts
     k_subject uuid[], k_wrapped bytea[], s_subject uuid[], t_text uuid[], t_subject uuid[], t_wrapped bytea[],
-    OUT base bigint, OUT at timestamptz, OUT known int[], OUT stale uuid[], OUT taken int[], OUT fenced uuid[],
-    OUT erased uuid[]
+    OUT base bigint, OUT at timestamptz, OUT known int[], OUT stale uuid[], OUT moved int[], OUT taken int[],
+    OUT fenced uuid[], OUT erased uuid[]
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
@@ -154,6 +154,10 @@ BEGIN
      WHERE NOT q.whole OR q.v <> coalesce(
         (SELECT e.version FROM events e WHERE e.stream_id = q.s ORDER BY e.version DESC LIMIT 1), least(q.v, 0));
 
+    SELECT array_agg(u.i ORDER BY u.i) INTO moved
+      FROM unnest(f_kind, f_value, f_stream) WITH ORDINALITY AS u(k, v, s, i)
+     WHERE u.s IS DISTINCT FROM (SELECT c.stream_id FROM claims c WHERE c.kind = u.k AND c.value = u.v);
+
     SELECT array_agg(u.i ORDER BY u.i) INTO taken
       FROM unnest(take_kind, take_value, take_stream) WITH ORDINALITY AS u(k, v, s, i)
       JOIN claims c ON c.kind = u.k AND c.value = u.v
@@ -164,7 +168,8 @@ BEGIN
     SELECT array_agg(k.subject_id) INTO erased FROM subject_keys k
      WHERE k.subject_id = ANY(s_subject) AND k.wrapped IS NULL;
 
-    IF known IS NOT NULL OR stale IS NOT NULL OR taken IS NOT NULL OR fenced IS NOT NULL OR erased IS NOT NULL THEN
+    IF known IS NOT NULL OR stale IS NOT NULL OR moved IS NOT NULL OR taken IS NOT NULL OR fenced IS NOT NULL
+       OR erased IS NOT NULL THEN
         base := NULL;
         RETURN;
     END IF;

@@ -12,7 +12,7 @@ from application.aggregates import Claim
 from application.commands import Command
 from application.customers import CUSTOMER, AttachExternalIdentifier
 from application.ports import LogUnavailable
-from application.products import ChangeProduct, DeclareSuccessor, DiscontinueProduct
+from application.products import PRODUCT, ChangeProduct, DeclareSuccessor, DiscontinueProduct
 from application.requests import Outcome
 from application.submissions import (
     AnotherCommandWasRefused,
@@ -26,12 +26,14 @@ from application.submissions import (
 from application.unit_of_work import ReferenceNotFound, UnitOfWork
 from application.writer import Writer
 from domain.customer import (
+    CustomerBlocked,
     CustomerIsBlocked,
     CustomerNotFound,
     CustomerNumberIsTaken,
     CustomerUnblocked,
     ExternalIdentifierIsTaken,
     InteractionRecorded,
+    MasterDataConfirmed,
 )
 from domain.values import ERASED, ExternalIdentifier
 from tests.application.watched import WatchedLog, names
@@ -90,6 +92,14 @@ def record_volumes(_: Command, work: UnitOfWork) -> None:
     """Record more than an event may hold."""
     work.target(CUSTOMER)
     work.record(replace(GRACE_CALLED, summary="x" * 2_000_000, contacts=()))
+
+
+def block_when_discontinued(_: Command, work: UnitOfWork) -> None:
+    """Record one event either way; which one, another stream says."""
+    work.target(CUSTOMER)
+    (read,) = work.read_all(PRODUCT, ["number:P-1"], pointer="/product")
+    event = MasterDataConfirmed() if read[1].discontinued is None else CustomerBlocked()
+    work.record(event, customer_id=work.target_id)
 
 
 attach = AttachExternalIdentifier(identifier=ACME_IN_THE_SHOP)
@@ -196,6 +206,20 @@ async def test_one_that_is_decided_again_still_comes_before_those_behind_it() ->
 
 
 @asynchronous
+async def test_what_rests_on_a_neighbour_that_is_decided_otherwise_is_decided_again() -> None:
+    """Although the stream that both write comes to the same version."""
+    log = WatchedLog()
+    async with writing(log) as writer, writing(log) as another:
+        customer = await acme(writer)
+        flour = (await writer.submit(submission(register_product(product_number="P-1")))).target_id
+        discontinue = submission(DiscontinueProduct(last_offered_on=JANUARY), flour)
+        log.before("append", lambda: another.submit(discontinue))
+        many = [special(block_when_discontinued, CUSTOMER, customer), submission(agree(), customer)]
+        assert kinds(await writer.submit_many(many)) == [Answer, CustomerIsBlocked]
+    assert names(log.recorded)[-2:] == ["product.discontinued", "customer.blocked"]
+
+
+@asynchronous
 async def test_one_offender_does_not_hold_up_its_neighbours() -> None:
     log = WatchedLog()
     async with writing(log) as writer, writing(log) as another:
@@ -296,6 +320,18 @@ async def test_a_claim_that_went_with_an_erased_person_leads_nowhere() -> None:
             await writer.submit(submission(talk(), ada))
         assert (await writer.submit(submission(block(), ada))).version == 2
         assert (await writer.submit(again(sent))).events[0].event.name is ERASED
+
+
+@asynchronous
+@pytest.mark.parametrize("command", [block(), unblock(), talk()], ids=["appended", "nothing to do", "refused"])
+async def test_a_claim_that_went_with_an_erased_person_leads_to_who_took_it_since(command: Command) -> None:
+    log = WatchedLog()
+    async with writing(log) as writer, writing(log) as another:
+        sent = submission(register_person(customer_number="C-1002", external_identifiers=(ACME_IN_THE_SHOP,)))
+        ada = (await writer.submit(sent)).target_id
+        log.destroy_subject(ada)
+        acme_bakery = await acme(another, ACME_IN_THE_SHOP)
+        assert (await writer.submit(submission(command, "shop:4711"))).target_id == acme_bakery
 
 
 # Stored together or not at all

@@ -26,7 +26,9 @@ def _registration(number: str) -> Decision:
     )
     claim = NewClaim(Claim("customer:number", number), stream, CustomerNumberIsTaken())
     events = (NewEvent(stream, 1, ACME_REGISTERED, stream),)
-    return Decision(CommandKey("key:shop", str(command)), b"digest", metadata, stream, events, {stream: 0}, (claim,))
+    return Decision(
+        CommandKey("key:shop", str(command)), b"digest", metadata, stream, events, {stream: 0}, claims=(claim,)
+    )
 
 
 async def _is_waiting(log: PostgresEventLog) -> bool:

@@ -84,6 +84,7 @@ def decision(  # noqa: PLR0913 - everything that a decision may hold
     *events: object,
     key: str | None = None,
     reads: Mapping[UUID, int] | None = None,
+    followed: Mapping[Claim, UUID] | None = None,
     claims: Iterable[NewClaim] = (),
     released: Iterable[Claim] = (),
     more: Iterable[NewEvent] = (),
@@ -106,6 +107,7 @@ def decision(  # noqa: PLR0913 - everything that a decision may hold
         target_id=stream,
         events=(*(NewEvent(stream, after + n, event, customer) for n, event in enumerate(events, 1)), *more),
         reads={stream: after} | dict(reads or {}),
+        followed=followed or {},
         claims=tuple(claims),
         released=tuple(released),
     )
@@ -351,6 +353,42 @@ async def test_a_held_claim_is_a_conflict(place: Place) -> None:
 
 
 @asynchronous
+async def test_a_claim_that_leads_elsewhere_than_it_was_followed_to_is_a_conflict(place: Place) -> None:
+    async with place.open() as log, place.open() as another:
+        await store(
+            log,
+            decision(ACME, 0, ACME_REGISTERED, claims=[claimed(NUMBER, ACME)]),
+            decision(ADA, 0, ADA_REGISTERED, claims=[claimed(IN_THE_SHOP, ADA, subject=ADA)]),
+        )
+        await store(log, decision(ACME, 1, ACME_BLOCKED, followed={NUMBER: ACME}))
+        for claim, stream in ((NUMBER, ADA), (PRODUCT.reference("number", "C-1001"), ACME)):
+            unblocking = decision(ACME, 2, CustomerUnblocked(), followed={claim: stream, IN_THE_SHOP: ADA})
+            assert await conflicts(log, unblocking) == Conflicts(moved=frozenset({claim}))
+        place.destroy_subject(ADA)
+        blocking = decision(ADA, 1, ACME_BLOCKED, followed={IN_THE_SHOP: ADA})
+        assert await conflicts(log, blocking) == Conflicts(moved=frozenset({IN_THE_SHOP}))
+        await store(another, decision(ACME, 2, CustomerUnblocked(), claims=[claimed(IN_THE_SHOP, ACME)]))
+        assert await conflicts(log, blocking) == Conflicts(moved=frozenset({IN_THE_SHOP}))
+
+
+@asynchronous
+async def test_decisions_of_one_batch_follow_claims_to_where_those_before_them_lead(place: Place) -> None:
+    async with place.open() as log:
+        await store(
+            log,
+            decision(ACME, 0, ACME_REGISTERED, claims=[claimed(IN_THE_SHOP, ACME)]),
+            decision(ADA, 0, ADA_REGISTERED),
+        )
+        await store(
+            log,
+            decision(ACME, 1, ACME_BLOCKED, followed={IN_THE_SHOP: ACME}, released=[IN_THE_SHOP]),
+            decision(ADA, 1, ACME_BLOCKED, claims=[claimed(NUMBER, ADA)]),
+            decision(ADA, 2, CustomerUnblocked(), followed={NUMBER: ADA}),
+        )
+        assert await log.holders([NUMBER, IN_THE_SHOP]) == {NUMBER: ADA}
+
+
+@asynchronous
 async def test_every_reason_is_told_at_once(place: Place) -> None:
     async with place.open() as log:
         await store(
@@ -362,10 +400,13 @@ async def test_every_reason_is_told_at_once(place: Place) -> None:
             decision(new_id(), 0, FLOUR_REGISTERED, key="1"),
             decision(ADA, 0, ADA_REGISTERED, claims=[claimed(NUMBER, ADA)]),
             decision(FLOUR, 3, FLOUR_REGISTERED),
-            decision(new_id(), 0, FLOUR_REGISTERED, reads={ACME: 7}),
+            decision(new_id(), 0, FLOUR_REGISTERED, reads={ACME: 7}, followed={IN_THE_SHOP: ACME}),
         ]
         assert await conflicts(log, *batch) == Conflicts(
-            known=frozenset({batch[0].key}), stale=frozenset({FLOUR, ACME}), taken=frozenset({NUMBER})
+            known=frozenset({batch[0].key}),
+            stale=frozenset({FLOUR, ACME}),
+            moved=frozenset({IN_THE_SHOP}),
+            taken=frozenset({NUMBER}),
         )
 
 
@@ -442,6 +483,17 @@ async def test_nothing_more_is_recorded_about_an_erased_subject(place: Place) ->
             batch = [decision(ADA, 1, called), decision(ACME, 1, GRACE_ADDED)]
             assert kinds((await conflicts(asked, *batch)).refused) == {0: SubjectIsErased}
         await store(another, decision(ADA, 1, ACME_BLOCKED), decision(ACME, 1, GRACE_ADDED))
+
+
+@asynchronous
+async def test_what_cannot_be_stored_and_was_followed_to_where_nothing_leads_says_both(place: Place) -> None:
+    async with place.open() as log:
+        await store(log, decision(ADA, 0, ADA_REGISTERED, claims=[claimed(IN_THE_SHOP, ADA, subject=ADA)]))
+        place.destroy_subject(ADA)
+        called = replace(GRACE_CALLED, contacts=())
+        result = await conflicts(log, decision(ADA, 1, called, followed={IN_THE_SHOP: ADA}))
+        assert result.moved == {IN_THE_SHOP}
+        assert kinds(result.refused) == {0: SubjectIsErased}
 
 
 @asynchronous

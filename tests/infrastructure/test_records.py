@@ -62,19 +62,19 @@ def test_every_column_has_its_place_in_the_statement() -> None:
 
 def test_what_append_answers_is_either_a_place_or_every_reason() -> None:
     at = datetime(2026, 4, 1, tzinfo=UTC)
-    assert verdict((0, at, None, None, None, None, None)) == Stored(0, at)
-    hindered = verdict((None, at, [1], [ACME], [2], [ADA], None))
-    assert hindered == Hindered([1], [ACME], [2], [ADA], ())
+    assert verdict((0, at, *[None] * 6)) == Stored(0, at)
+    hindered = verdict((None, at, [1], [ACME], [2], [3], [ADA], None))
+    assert hindered == Hindered([1], [ACME], [2], [3], [ADA], ())
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("place", range(6))
 def test_keys_alone_stand_in_the_way_when_nothing_else_does(place: int) -> None:
-    reasons: list[Any] = [None] * 5
-    reasons[3] = [ADA]
+    reasons: list[Any] = [None] * 6
+    reasons[4] = [ADA]
     reasons[place] = [ADA]
     hindered = verdict((None, None, *reasons))
     assert isinstance(hindered, Hindered)
-    assert hindered.is_by_keys_alone is (place == 3)
+    assert hindered.is_by_keys_alone is (place == 4)
 
 
 def test_a_channel_is_quoted() -> None:
