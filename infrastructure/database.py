@@ -126,6 +126,8 @@ def _conninfo(url: str, role: str, password: str, statement_timeout_ms: int, set
         "lock_timeout": settings.lock_timeout_ms,
         "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_ms,
         "client_connection_check_interval": CONNECTION_CHECK_SECONDS * 1000,
+        # The statements of one append see each what was committed before it, whatever the server is set to.
+        "default_transaction_isolation": r"read\ committed",
         # Compiling a report's plan takes longer than the report.
         "jit": "off",
         "timezone": "UTC",

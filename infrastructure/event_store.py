@@ -64,7 +64,7 @@ class PostgresEventLog(LogReader):
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """See `EventLog.alone`. The lock goes with the connection, whatever becomes of it."""
+        """See `EventLog.alone`. The lock goes with the connection, which ends when nothing comes from us any more."""
         connection = await self._locked_connection()
         try:
             yield
@@ -193,7 +193,8 @@ class PostgresEventLog(LogReader):
             connection = await self._append_connection()
             with given_up_after(self.limits.statement_seconds_max, connection):
                 await connection.execute(
-                    "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"writers of {self.tenant.schema}",)
+                    "SELECT pg_advisory_lock(hashtextextended(%s, 0)), set_config('idle_session_timeout', %s, false)",
+                    (f"writers of {self.tenant.schema}", f"{self.limits.alone_seconds_max}s"),
                 )
         except LOST:
             await self._discard_connection()
@@ -203,7 +204,7 @@ class PostgresEventLog(LogReader):
     async def _unlock(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         try:
             with given_up_after(self.limits.statement_seconds_max, connection):
-                await connection.execute("SELECT pg_advisory_unlock_all()")
+                await connection.execute("SELECT pg_advisory_unlock_all(); RESET idle_session_timeout")
         except LOST:
             await self._discard_connection()
 

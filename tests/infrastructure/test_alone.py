@@ -10,7 +10,7 @@ from application.aggregates import Claim
 from application.ports import Appended, CommandKey, Decision, NewClaim, NewEvent
 from application.unit_of_work import ActorKind, Metadata
 from domain.customer import CustomerNumberIsTaken
-from infrastructure.event_store import PostgresEventLog
+from infrastructure.event_store import PostgresEventLog, StoreLimits
 from infrastructure.ids import new_id
 from tests.asynchronous import asynchronous, until
 from tests.people import ACME_REGISTERED
@@ -71,3 +71,32 @@ async def test_it_ends_with_its_connection(log_in_postgres: InPostgres) -> None:
             assert isinstance(await another.append([_registration("C-1001")]), Appended)
             assert isinstance(await log.append([_registration("C-1002")]), Appended)
         assert isinstance(await another.append([_registration("C-1003")]), Appended)
+
+
+@asynchronous
+async def test_who_stands_still_with_it_is_sent_away(log_in_postgres: InPostgres) -> None:
+    limits = StoreLimits(alone_seconds_max=0.1)
+    async with log_in_postgres.open(limits=limits) as log, log_in_postgres.open() as another:
+        async with log.alone():
+            assert isinstance(await another.append([_registration("C-1001")]), Appended)
+            assert isinstance(await log.append([_registration("C-1002")]), Appended)
+        assert isinstance(await log.append([_registration("C-1003")]), Appended)
+
+
+@asynchronous
+async def test_who_has_had_it_may_stand_still_afterwards(log_in_postgres: InPostgres) -> None:
+    appending = make_conninfo(log_in_postgres.databases.service, application_name="had it")
+    async with log_in_postgres.open(limits=StoreLimits(alone_seconds_max=0.1), appending=appending) as log:
+        async with log.alone():
+            pass
+
+        async def stands_still() -> bool:
+            ((seconds,),) = await log.fetch(
+                "SELECT extract(epoch FROM max(clock_timestamp() - state_change)) FROM pg_stat_activity "
+                "WHERE application_name = 'had it'",
+                (),
+            )
+            assert seconds is not None, "its connection was ended"
+            return bool(seconds > 0.2)
+
+        await until(stands_still)

@@ -332,6 +332,28 @@ def test_erasing_and_appending_come_one_after_the_other(
     assert asked(superuser, "SELECT count(*) FROM main.text_keys WHERE wrapped IS NOT NULL") == 0
 
 
+def test_an_append_sees_what_was_committed_while_it_waited_whatever_the_database_is_set_to(
+    databases: Databases, superuser: Connection
+) -> None:
+    name = superuser.info.dbname
+    superuser.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = serializable".encode())
+    try:
+        with (
+            psycopg.connect(databases.service) as first,
+            psycopg.connect(databases.service, autocommit=True) as second,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            append(first, one(ACME, 1))
+            pending = pool.submit(append, second, one(ADA, 1))
+            eventually(partial(waits, second, superuser))
+            first.commit()
+            stored = pending.result()
+    finally:
+        superuser.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation".encode())
+    assert isinstance(stored, Stored)
+    assert stored.base == 1
+
+
 def test_a_fresh_moment_waits_for_the_append_in_flight_and_an_older_one_does_not(
     databases: Databases, service: Connection
 ) -> None:
