@@ -2,6 +2,10 @@
 
 import os
 import random
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 IS_FULL = os.environ.get("RAPPORT_FULL") == "1"
 
@@ -14,3 +18,10 @@ def times(usual: int, full: int) -> int:
 def dice(sides: int) -> int:
     """A number from 0 up to but without `sides`."""
     return random.randrange(sides)  # noqa: S311 - it decides what happens in a test
+
+
+def shuffled(things: Iterable[T]) -> list[T]:
+    """The same things in any order."""
+    ordered = list(things)
+    random.shuffle(ordered)
+    return ordered

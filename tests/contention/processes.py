@@ -1,21 +1,22 @@
 """Writers in processes of their own: each takes lists of commands, sends all at once and tells what came of them."""
 
 import asyncio
-import random
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from application.commands import Command
 from application.group_commit import GroupCommit
-from application.ports import Appended, Conflicts, Decision
+from application.ports import Appended, CommandKey, Conflicts, Decision, KnownCommand
 from application.requests import Undecided
 from application.submissions import Answer
 from application.writer import Writer
@@ -23,11 +24,16 @@ from domain.errors import Refusal
 from infrastructure.database import Databases
 from infrastructure.event_store import PostgresEventLog
 from tests.commands import submission, writing
-from tests.contention import dice
 from tests.places import InPostgres
 
 Asked: TypeAlias = tuple[Command, str | None]
 """A command and what it is addressed to."""
+Span: TypeAlias = tuple[float, float]
+"""When something began and ended, by the clock that all processes of a machine share."""
+
+
+AT_ONCE = 16
+"""Commands that processes race with at the same moment: as many as one batch of theirs holds."""
 
 
 class Bug(Enum):
@@ -47,19 +53,19 @@ class Told:
     refusal: str | None = None
     stream: UUID | None = None
     positions: tuple[int, ...] = ()
+    types: tuple[str, ...] = ()
+    """Of the events that were recorded, as their positions."""
+    asked: tuple[Span, ...] = ()
+    """When the log was asked about it: by appends, also those that came to nothing, and before refusals."""
 
     @property
     def is_recorded(self) -> bool:
         """Whether anything was recorded."""
         return bool(self.positions)
 
-
-@dataclass
-class Round:
-    """What came of a list of commands, in their order, and which streams other processes had moved meanwhile."""
-
-    told: list[Told]
-    stale: AbstractSet[UUID]
+    def collided_with(self, other: "Told") -> bool:
+        """Whether the log was asked about both at the same moment: each was decided without the other."""
+        return any(a[0] < b[1] and b[0] < a[1] for a in self.asked for b in other.asked)
 
 
 @dataclass(frozen=True)
@@ -69,23 +75,47 @@ class Workplace:
     databases: Databases
     keys: Path
     bug: Bug = Bug.NONE
-    batch_commands_max: int = 16
+    batch_commands_max: int = AT_ONCE
     """Small batches, so that those of two processes come in turns."""
 
 
 class _Watched(PostgresEventLog):
-    """Notes which streams were stale."""
+    """Notes when the log was asked about which command."""
 
-    stale: AbstractSet[UUID] = frozenset()
     bug = Bug.NONE
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.asked: defaultdict[CommandKey, list[Span]] = defaultdict(list)
+        self._proving: Callable[[], None] = lambda: None
 
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
         if self.bug is Bug.READS_UNCHECKED:
             batch = [_without_reads(decision) for decision in batch]
+        answered = self._ask([decision.key for decision in batch])
         result = await super().append(batch)
-        if isinstance(result, Conflicts):
-            self.stale = {*self.stale, *result.stale}
+        answered()
         return result
+
+    async def known(self, keys: Iterable[CommandKey]) -> Mapping[CommandKey, KnownCommand]:
+        """The first question about what is to be answered without an append; `versions` is the last."""
+        wanted = list(keys)
+        self._proving = self._ask(wanted)
+        return await super().known(wanted)
+
+    async def versions(self, streams: Iterable[UUID]) -> Mapping[UUID, int]:
+        found = await super().versions(streams)
+        self._proving()
+        return found
+
+    def _ask(self, keys: Sequence[CommandKey]) -> Callable[[], None]:
+        begun = time.monotonic()
+
+        def answered() -> None:
+            for key in keys:
+                self.asked[key].append((begun, time.monotonic()))
+
+        return answered
 
 
 def _without_reads(decision: Decision) -> Decision:
@@ -98,14 +128,20 @@ async def _settle_unproved(self: GroupCommit, unproven: Sequence[Undecided]) -> 
         each.settle()
 
 
-async def _outcome(writer: Writer, asked: Asked) -> Told:
-    command, target = asked
+async def _outcome(writer: Writer, log: _Watched, asked: Asked) -> Told:
+    sent = submission(*asked)
     await asyncio.sleep(0)
     try:
-        answer: Answer = await writer.submit(submission(command, target))
+        answer: Answer = await writer.submit(sent)
     except Refusal as refusal:
-        return Told(refusal=refusal.code())
-    return Told(stream=answer.target_id, positions=tuple(each.position for each in answer.events))
+        told = Told(refusal=refusal.code())
+    else:
+        told = Told(
+            stream=answer.target_id,
+            positions=tuple(each.position for each in answer.events),
+            types=tuple(each.type for each in answer.events),
+        )
+    return replace(told, asked=tuple(log.asked.pop(sent.key, ())))
 
 
 async def _work(workplace: Workplace, orders: Connection) -> None:
@@ -117,13 +153,8 @@ async def _work(workplace: Workplace, orders: Connection) -> None:
             GroupCommit._prove = _settle_unproved  # type: ignore[method-assign]  # noqa: SLF001 - it is the bug
         async with writing(log, batch_commands_max=workplace.batch_commands_max) as writer:
             orders.send(None)
-            while (order_and_asked := await asyncio.to_thread(orders.recv)) is not None:
-                seed, asked = order_and_asked
-                log.stale = frozenset()
-                order = list(range(len(asked)))
-                random.Random(seed).shuffle(order)  # noqa: S311 - it decides what happens in a test
-                told = await asyncio.gather(*(_outcome(writer, asked[place]) for place in order))
-                orders.send(Round([each for _, each in sorted(zip(order, told, strict=True))], log.stale))
+            while (asked := await asyncio.to_thread(orders.recv)) is not None:
+                orders.send(await asyncio.gather(*(_outcome(writer, log, each) for each in asked)))
 
 
 def _run(workplace: Workplace, orders: Connection) -> None:
@@ -139,15 +170,17 @@ class Workers:
     def __len__(self) -> int:
         return len(self._orders)
 
-    def work(self, *lists: Sequence[Asked], in_step: bool = False) -> list[Round]:
-        """Let each process send its list in random order, all at the same time, and wait for all of them.
-
-        `in_step` gives all of them the same order, so that they come to the same place at about the same moment.
-        """
-        seeds = [dice(2**32)] * len(lists) if in_step else [dice(2**32) for _ in lists]
-        for orders, seed, asked in zip(self._orders, seeds, lists, strict=True):
-            orders.send((seed, list(asked)))
+    def work(self, *lists: Sequence[Asked]) -> list[list[Told]]:
+        """Let each process send its list, all at the same time; what came of each, in their order."""
+        for orders, asked in zip(self._orders, lists, strict=True):
+            orders.send(list(asked))
         return [orders.recv() for orders in self._orders]
+
+    def race(self, *lists: Sequence[Asked]) -> list[list[Told]]:
+        """The same a few at a time: whoever is slower does not fall behind, and all are at the same few at once."""
+        begun = range(0, max(map(len, lists)), AT_ONCE)
+        steps = [self.work(*(each[first : first + AT_ONCE] for each in lists)) for first in begun]
+        return [list(chain.from_iterable(step[which] for step in steps)) for which in range(len(lists))]
 
 
 @contextmanager

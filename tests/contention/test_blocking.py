@@ -5,9 +5,10 @@ what they may answer follows from what the log says of that round.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from application.ports import RecordedEvent
 from domain.customer import CustomerIsBlocked
 from tests.commands import agree, block, invoice, register, unblock
-from tests.contention import dice, times
+from tests.contention import dice, shuffled, times
 from tests.contention.processes import Asked, Bug, Told, Workers, Workplace, working
 from tests.places import InPostgres
 
@@ -24,6 +25,8 @@ PLAYS_MAX = 20
 ROUNDS = 5
 CUSTOMERS_AT_ONCE = 500
 REFUSED = CustomerIsBlocked.code()
+COLLIDED = "at the same moment"
+"""Pairs of commands about one customer, of which each was decided without the other."""
 
 
 class Book:
@@ -86,23 +89,35 @@ def is_wrong(asked: Asked, told: Told, states: list[bool], blocked_before: Mappi
 
 
 def play(workers: Workers, place: InPostgres, customers: int) -> tuple[Counter[str], Counter[str]]:
-    """Random schedules of so many customers; how often what was answered, and how often what was wrong."""
+    """Random schedules of so many customers; how often what was answered, and how often what was wrong.
+
+    Now both processes come to the same customers at the same moment, and now each goes its own way.
+    """
     numbers = [f"C-{dice(2**64)}" for _ in range(customers)]
     registered = workers.work([(register(customer_number=number), None) for number in numbers], [])[0]
-    ids = [told.stream for told in registered.told if told.stream is not None]
+    ids = [told.stream for told in registered if told.stream is not None]
     assert len(ids) == customers
     book, answered, wrong = Book(place, ids), Counter[str](), Counter[str]()
     book.read()
     for round_ in range(ROUNDS):
-        lists = [[each for customer in ids if (each := some_command(customer, round_))] for _ in range(2)]
-        rounds = workers.work(*lists)
+        is_race = dice(2)
+        lists = [
+            [each for customer in order if (each := some_command(customer, round_))]
+            for order in ([ids, ids] if is_race else [shuffled(ids), shuffled(ids)])
+        ]
+        rounds = (workers.race if is_race else workers.work)(*lists)
         states, blocked_before = book.read()
+        at_once: defaultdict[UUID, list[Told]] = defaultdict(list)
         for asked_all, result in zip(lists, rounds, strict=True):
-            for asked, told in zip(asked_all, result.told, strict=True):
+            for asked, told in zip(asked_all, result, strict=True):
                 customer = UUID(asked[1] or getattr(asked[0], "customer", ""))
                 answered[told.refusal or ("recorded" if told.is_recorded else "nothing to do")] += 1
                 mistake = is_wrong(asked, told, states[customer], blocked_before)
                 wrong += Counter([mistake] if mistake else [])
+                at_once[customer].append(told)
+        answered[COLLIDED] += sum(
+            one.collided_with(another) for told in at_once.values() for one, another in pairwise(told)
+        )
     return answered, wrong
 
 
@@ -116,7 +131,7 @@ def test_nothing_is_refused_or_accepted_on_what_no_longer_holds(
             more = play(workers, place, min(CUSTOMERS_AT_ONCE, schedules - begun))
             answered, wrong = answered + more[0], wrong + more[1]
     say(f"{schedules} schedules: {dict(answered)}, wrong: {dict(wrong)}")
-    assert set(answered) == {REFUSED, "recorded", "nothing to do"}
+    assert set(answered) == {REFUSED, "recorded", "nothing to do", COLLIDED}
     assert wrong == {}
 
 

@@ -41,7 +41,7 @@ from tests.places import InMemory, InPostgres, Place, empty_log
 
 IS_FULL = os.environ.get("RAPPORT_FULL") == "1"
 NUMBERS = [f"C-{number}" for number in range(4)]
-IDENTIFIERS = [ExternalIdentifier(source="shop", id=str(number)) for number in range(3)]
+IDENTIFIERS = [ExternalIdentifier(source="shop", id=str(number)) for number in range(2)]
 
 Expected: TypeAlias = type[Refusal] | int
 """A refusal, or how many events are recorded."""
@@ -123,8 +123,10 @@ def _attach(model: Model, customer: ModelCustomer, identifier: ExternalIdentifie
     return 1
 
 
-def changing(number: str, if_match: int | None, kind: str, days: int, identifier: ExternalIdentifier) -> Operation:
-    """A command to a customer that may be there."""
+def changing(
+    target: str | ExternalIdentifier, if_match: int | None, kind: str, days: int, identifier: ExternalIdentifier
+) -> Operation:
+    """A command to a customer that may be there, by its number or by what the shop calls it."""
     kinds: dict[str, tuple[Command, Callable[[Model, ModelCustomer], Expected]]] = {
         "block": (block(), lambda _, customer: _block(customer, is_blocked=True)),
         "unblock": (unblock(), lambda _, customer: _block(customer, is_blocked=False)),
@@ -139,6 +141,7 @@ def changing(number: str, if_match: int | None, kind: str, days: int, identifier
     command, decide = kinds[kind]
 
     def expect(model: Model) -> Expected:
+        number = target if isinstance(target, str) else model.holders.get(target, "")
         customer = model.customers.get(number)
         if customer is None:
             return CustomerNotFound
@@ -149,7 +152,8 @@ def changing(number: str, if_match: int | None, kind: str, days: int, identifier
             customer.version += events
         return events
 
-    return Operation(submission(command, f"number:{number}", if_match=if_match), expect)
+    reference = f"number:{target}" if isinstance(target, str) else f"{target.source}:{target.id}"
+    return Operation(submission(command, reference, if_match=if_match), expect)
 
 
 operations = st.one_of(
@@ -158,7 +162,7 @@ operations = st.one_of(
     ),
     st.builds(
         changing,
-        st.sampled_from(NUMBERS),
+        st.sampled_from(NUMBERS) | st.sampled_from(IDENTIFIERS),
         st.none() | st.integers(1, 4),
         st.sampled_from(["block", "unblock", "agree", "talk", "attach", "add contact"]),
         st.integers(0, 1),
