@@ -267,6 +267,9 @@ def _pool(conninfo: str, size_max: int, settings: Settings) -> AsyncPool:
         min_size=1,
         max_size=size_max,
         timeout=settings.connection_timeout_ms / 1000,
+        # Left alone, a pool that finds no server waits twice as long each time, for minutes in the end; one that gives
+        # up tries again with the next request.
+        reconnect_timeout=settings.connection_timeout_ms / 1000,
         kwargs={"autocommit": True},
         open=False,
     )

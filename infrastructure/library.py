@@ -37,6 +37,8 @@ PRINCIPAL = "library"
 POLL_SECONDS = 0.5
 """How soon a subscription finds what no notification told it."""
 _NOTIFY_SECONDS_MIN = 0.05
+_RECONNECT_SECONDS_MAX = 5.0
+"""After this a connection that cannot be made is left to the next question: the pool's own pauses grow to minutes."""
 _UNVERSIONED = 0
 
 Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
@@ -291,7 +293,12 @@ class Factory(persistence.InfrastructureFactory[persistence.TrackingRecorder]):
             raise persistence.InfrastructureFactoryError(msg)
         self._schema = self.env.get(self.TENANT) or "main"
         self._pool: Pool = ConnectionPool(
-            self._conninfo, min_size=1, max_size=10, kwargs={"autocommit": True}, open=True
+            self._conninfo,
+            min_size=1,
+            max_size=10,
+            reconnect_timeout=_RECONNECT_SECONDS_MAX,
+            kwargs={"autocommit": True},
+            open=True,
         )
 
     def close(self) -> None:

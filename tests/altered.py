@@ -18,12 +18,12 @@ from infrastructure.supervisor import Supervisor
 
 
 def _forget_keys() -> None:
-    """Every command is remembered by a key of its own, so that nobody recognises it when it comes again."""
+    """Every command is remembered as that of another sender, so that nobody recognises it when it comes again."""
     end_command = Batch.end_command
 
     def end(columns: Batch) -> None:
         end_command(columns)
-        columns.command_keys[-1] = str(new_id())
+        columns.command_principals[-1] = str(new_id())
 
     Batch.end_command = end  # type: ignore[method-assign, assignment] # it is the alteration
 

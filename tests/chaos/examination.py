@@ -60,14 +60,20 @@ class LogContent:
         return found
 
 
-def read_log(url: str) -> LogContent:
-    """Everything that a log holds, from a connection string of a role that may read it."""
+def read_log(url: str, of: Sequence[Sent] | None = None) -> LogContent:
+    """What a log holds, all of it or that of some requests; from a connection string of a role that may read it."""
+    marks = None if of is None else [request.mark for request in of]
+    keys = None if of is None else [key for request in of for key in request.keys]
     with psycopg.connect(url) as connection:
         events = connection.execute(
-            "SELECT position, stream_id, version, command_id, correlation_id FROM main.events ORDER BY position"
+            "SELECT position, stream_id, version, command_id, correlation_id FROM main.events "
+            "WHERE %(marks)s::uuid[] IS NULL OR correlation_id = ANY(%(marks)s) ORDER BY position",
+            {"marks": marks},
         ).fetchall()
         commands = connection.execute(
-            "SELECT key, command_id, target_id, first_position, last_position FROM main.commands"
+            "SELECT key, command_id, target_id, first_position, last_position FROM main.commands "
+            "WHERE %(keys)s::text[] IS NULL OR key = ANY(%(keys)s)",
+            {"keys": keys},
         ).fetchall()
     return LogContent([LoggedEvent(*row) for row in events], [LoggedCommand(*row) for row in commands])
 

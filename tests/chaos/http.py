@@ -42,14 +42,17 @@ class Connection:
             self._streams[1].transport.abort()
             self._streams = None
 
-    def write(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Send a request as a whole; the connection must be open."""
+    def write(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, share: float = 1.0
+    ) -> None:
+        """Send a request, or only the first share of its bytes; the connection must be open."""
         given = {"host": self._host, "authorization": f"Bearer {self._key}", "content-length": str(len(body))}
         head = [
             f"{method} {path} HTTP/1.1",
             *(f"{name}: {value}" for name, value in (given | dict(headers or {})).items()),
         ]
-        self._open()[1].write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        request = "\r\n".join(head).encode() + b"\r\n\r\n" + body
+        self._open()[1].write(request[: int(share * len(request))])
 
     async def head(self) -> Head:
         """The beginning of the answer. Raises `Cut`."""
@@ -60,6 +63,13 @@ class Connection:
         status_line, *lines = text.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         return Head(int(status_line.split()[1]), headers)
+
+    async def beginning(self, size: int) -> bytes:
+        """The first bytes of the answer, and no more. Raises `Cut`."""
+        try:
+            return await self._open()[0].readexactly(size)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise Cut(type(error).__name__) from error
 
     async def body(self, head: Head) -> AsyncGenerator[bytes]:
         """The pieces of the answer's body as they come, to its end. Raises `Cut`."""

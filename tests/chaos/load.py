@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,8 @@ CUSTOMERS = 10
 REQUEST_SECONDS_MAX = 90
 """Longer than any outage here, so that nothing is given up that would have been answered."""
 _PAUSE_SECONDS = 0.1
+_TURNS = 10
+"""Of the event loop, until an answer that has arrived is noted: its head, its body, its end."""
 
 
 @dataclass(slots=True)
@@ -29,17 +31,21 @@ class Load:
     address: str
     key: str
     sent: list[Sent] = field(default_factory=list)
-    in_flight: int = 0
+    in_flight: set[Sent] = field(default_factory=set)
     """Requests that are written and not answered in full."""
     failures: Counter[str] = field(default_factory=Counter)
     """What became of requests that were not answered as recorded: a status, or the class of an error."""
     slowest_refusal_seconds: float = 0.0
     """The longest time that a sender waited to be told to come back."""
+    refused: list[float] = field(default_factory=list)
+    """When requests were begun that were answered with 503."""
     without_retry_after: int = 0
     """Answers with status 503 that do not say when to come back."""
     acknowledged: int = 0
     connections: int = 0
     """That clients have made."""
+    work: Iterator[Sent] = field(default_factory=lambda: iter(()))
+    """What there is to send."""
     forget_keys: bool = False
     """The mistake of a client that makes a new key for each attempt: for controls."""
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,12 +53,12 @@ class Load:
     _ready: int = 0
     """Clients that are connected and wait to be let off."""
 
-    async def client(self, work: Iterator[Sent]) -> None:
+    async def client(self) -> None:
         """Send one request after the other, as long as they may flow."""
         with closing(Connection(self.address, self.key)) as connection:
-            await self._send_all(work, connection)
+            await self._send_all(connection)
 
-    async def _send_all(self, work: Iterator[Sent], connection: Connection) -> None:
+    async def _send_all(self, connection: Connection) -> None:
         while True:
             try:
                 is_new = await connection.open()
@@ -64,11 +70,16 @@ class Load:
             self._ready += 1
             await self._flowing.wait()
             self._ready -= 1
-            request = next(work)
-            self.sent.append(request)
+            request = self.next_request()
             if not await self.send(request, connection):
                 # Who was not answered sends something else for now; this one is sent again later.
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    def next_request(self) -> Sent:
+        """One that has not been sent before."""
+        request = next(self.work)
+        self.sent.append(request)
+        return request
 
     async def send(self, request: Sent, connection: Connection) -> bool:
         """Send a request once; whether all of it was answered as recorded."""
@@ -76,7 +87,7 @@ class Load:
         if self.forget_keys and request.attempts > 1:
             request.keys = tuple(str(uuid4()) for _ in request.keys)
         started = time.monotonic()
-        self.in_flight += 1
+        self.in_flight.add(request)
         self._idle.clear()
         try:
             async with asyncio.timeout(REQUEST_SECONDS_MAX):
@@ -89,7 +100,7 @@ class Load:
             self.failures[type(error).__name__] += 1
             connection.close()
         finally:
-            self.in_flight -= 1
+            self.in_flight.discard(request)
             if not self.in_flight:
                 self._idle.set()
         return request.is_answered
@@ -97,6 +108,7 @@ class Load:
     def _take(self, request: Sent, head: Head, document: dict[str, Any], seconds: float) -> None:
         if head.status not in {200, 201}:
             self._refused(request, head.status, seconds)
+            self.refused += [time.monotonic() - seconds] if head.status == 503 else []
             self.without_retry_after += head.status == 503 and "retry-after" not in head.headers
         elif "problem" in document:
             self._refused(request, document["status"], seconds)
@@ -129,6 +141,16 @@ class Load:
         target = self.acknowledged + more
         await _until("commands are answered", lambda: self.acknowledged >= target)
 
+    async def has_heard_all(self) -> None:
+        """Take in what has arrived by now, also the rest of answers whose beginning has been read."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    @property
+    def commands_in_flight(self) -> int:
+        """Commands that were sent and not answered."""
+        return sum(len(request.keys) - len(request.acknowledged) for request in self.in_flight)
+
     def unanswered(self) -> list[Sent]:
         """The requests of which something was not answered as recorded."""
         return [request for request in self.sent if not request.is_answered]
@@ -148,12 +170,12 @@ class Load:
             for request in open_requests:
                 while not request.is_answered:
                     if time.monotonic() > deadline:
-                        what = f"an answer to {request.path}, which was answered with {request.statuses}"
+                        what = f"an answer to {request.path}, which was answered with {request.statuses[-1:]}"
                         raise NothingCameAbout(what)
-                    try:
+                    with suppress(OSError):
                         await connection.open()
                         await self.send(request, connection)
-                    except OSError:
+                    if not request.is_answered:
                         await asyncio.sleep(_PAUSE_SECONDS)
         return len(open_requests)
 
@@ -172,8 +194,8 @@ async def load(address: str, key: str, name: str) -> AsyncIterator[Load]:
     clients = Load(address, key)
     clients.sent = [Sent("/v1/customers", (str(uuid4()),), (person(f"{name}-c{n}"),)) for n in range(CUSTOMERS)]
     await clients.send_again()
-    work = iter(Work(name, [request.acknowledged[request.keys[0]].id for request in clients.sent]))
-    tasks = [asyncio.create_task(clients.client(work)) for _ in range(CLIENTS)]
+    clients.work = iter(Work(name, [request.acknowledged[request.keys[0]].id for request in clients.sent]))
+    tasks = [asyncio.create_task(clients.client()) for _ in range(CLIENTS)]
     try:
         yield clients
     finally:

@@ -6,19 +6,18 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.chaos.crashes import examined
+from tests.chaos.crashes import answers, send
 from tests.chaos.examination import caught_up, half_written, read_log
 from tests.chaos.figures import Figure
 from tests.chaos.http import Connection
 from tests.chaos.load import IN_FLIGHT_MIN, Load
-from tests.chaos.requests import Sent
-from tests.chaos.service import API, GIVE_UP_SECONDS, NothingCameAbout, ServiceUnderTest, eventually
+from tests.chaos.service import API, GIVE_UP_SECONDS, PROJECTOR, NothingCameAbout, ServiceUnderTest, eventually
 
 BEFORE = 150
 """Commands that are acknowledged before the outage."""
@@ -26,6 +25,8 @@ TOLD_MIN = 16
 """Senders that have been told to come back before the outage may end."""
 QUICK_SECONDS = 2.0
 """A process that takes longer to say that it lives is taken for dead by those who watch it."""
+LATE_SECONDS = 10.0
+"""The database answers again: whoever sends later than this is not told to come back."""
 STRACE = Path("/usr/bin/strace")
 
 Outage: TypeAlias = Callable[[ServiceUnderTest], AbstractContextManager[None]]
@@ -42,11 +43,11 @@ class CannotBeMade(Exception):  # noqa: N818 - it says what is the matter
 def standing_still(service: ServiceUnderTest) -> Iterator[None]:
     """Stop every process of the server where it stands: connections stay, and nothing is answered."""
     processes = service.server_processes()
-    _signal(processes, signal.SIGSTOP)
+    send(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        _signal(processes, signal.SIGCONT)
+        send(processes, signal.SIGCONT)
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def gone(service: ServiceUnderTest) -> Iterator[None]:
     configuration, aside = service.settings.data / "config", service.settings.data / "config.aside"
     configuration.rename(aside)
     configuration.touch()
-    _signal([service.postmaster()], signal.SIGKILL)
+    send([service.postmaster()], signal.SIGKILL)
     try:
         yield
     finally:
@@ -113,12 +114,6 @@ def _is_traced(process: int) -> bool:
     except OSError:  # it has ended meanwhile
         return True
     return "TracerPid:\t0\n" not in status
-
-
-def _signal(processes: list[int], order: signal.Signals) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.kill(process, order)
 
 
 SMALL_DISK_BYTES = 400 * 1024**2
@@ -184,54 +179,84 @@ class Probes:
             await asyncio.sleep(0.1)
 
 
-async def out_for(
-    service: ServiceUnderTest,
-    load: Load,
-    outage: Outage,
-    seconds_min: float,
-    *,
-    earlier: Sequence[Sent] = (),
-) -> list[Figure]:
-    """Bring an outage about for so long, and until senders were told to come back; examine everything afterwards."""
-    processes = service.children(API)
+@dataclass(slots=True)
+class Course:
+    """How an outage went."""
+
+    running: set[int]
+    """The processes that are to live through it."""
+    in_flight: int = 0
+    lasted_seconds: float = 0.0
+    answered_after_seconds: float = 0.0
+    late_refusals: int = 0
+    half_written: int = 0
+    sent_again: int = 0
+    projected_after_seconds: float = 0.0
+
+    def figures(self, load: Load, probes: Probes, running: set[int]) -> Iterator[Figure]:
+        """Everything but what the log says."""
+        others = {name: n for name, n in load.failures.items() if name != "503"}
+        yield Figure("seconds that the outage lasted", f"{self.lasted_seconds:.1f}")
+        yield Figure("commands in flight when it began", self.in_flight)
+        yield Figure(f"fewer than {IN_FLIGHT_MIN}", self.in_flight < IN_FLIGHT_MIN, must_be=False)
+        yield Figure("senders told to come back (503)", load.failures["503"])
+        yield Figure("longest wait for that, in seconds", f"{load.slowest_refusal_seconds:.1f}")
+        yield Figure("503 without Retry-After", load.without_retry_after, 0)
+        yield Figure("other answers than 503", others or 0, 0)
+        yield Figure("probes of /livez", probes.answers)
+        yield Figure("slowest of them, in seconds", f"{probes.slowest_seconds:.3f}")
+        yield Figure(f"slower than {QUICK_SECONDS:.0f} s", probes.slow, 0)
+        yield Figure("not answered with 200", probes.wrong, 0)
+        yield Figure("seconds until commands are answered again", f"{self.answered_after_seconds:.1f}")
+        yield Figure(f"503 later than {LATE_SECONDS:.0f} s after the database answered", self.late_refusals, 0)
+        yield Figure("processes that were started anew", len(running - self.running), 0)
+        yield Figure("requests without an answer, sent again", self.sent_again)
+        yield Figure("half-written batches before anything is sent again", self.half_written, 0)
+        yield Figure("seconds until the read models have caught up", f"{self.projected_after_seconds:.1f}")
+
+
+async def out_for(service: ServiceUnderTest, load: Load, outage: Outage, seconds_min: float) -> list[Figure]:
+    """Bring an outage about for so long, and until senders were told to come back."""
+    course, probes = Course(_kept(service)), Probes()
     await load.let_off()
     await load.until_acknowledged(BEFORE)
-    probes = Probes()
     probing = asyncio.create_task(probes.run(service.address))
-    begun = time.monotonic()
     with outage(service):
-        in_flight = load.in_flight
-        while time.monotonic() - begun < seconds_min or load.failures["503"] < TOLD_MIN:
-            if time.monotonic() - begun > max(GIVE_UP_SECONDS, 2 * seconds_min):
-                message = f"503 for {TOLD_MIN} senders; they saw {dict(load.failures)}"
-                raise NothingCameAbout(message)
-            await asyncio.sleep(0.05)
-        lasted = time.monotonic() - begun
-    ended = time.monotonic()
-    await load.until_acknowledged(IN_FLIGHT_MIN)
-    recovered = time.monotonic() - ended
+        course.in_flight = load.commands_in_flight
+        course.lasted_seconds = await _lasting(load, seconds_min)
+    await _recovering(service, load, course)
     probing.cancel()
+    unanswered = load.unanswered()
+    log = await asyncio.to_thread(read_log, service.databases.service, unanswered)
+    course.half_written = half_written(log, unanswered)
+    course.sent_again = await load.send_again()
+    course.projected_after_seconds = await asyncio.to_thread(caught_up, service)
+    return list(course.figures(load, probes, _kept(service)))
+
+
+def _kept(service: ServiceUnderTest) -> set[int]:
+    """The supervisor and its children but for the database server."""
+    return {service.process.pid, *service.children(API), *service.children(PROJECTOR)}
+
+
+async def _lasting(load: Load, seconds_min: float) -> float:
+    """Wait for so long, and until enough senders were told to come back; how long it was."""
+    begun = time.monotonic()
+    while (lasted := time.monotonic() - begun) < seconds_min or load.failures["503"] < TOLD_MIN:
+        if lasted > max(GIVE_UP_SECONDS, 2 * seconds_min):
+            message = f"503 for {TOLD_MIN} senders; they saw {dict(load.failures)}"
+            raise NothingCameAbout(message)
+        await asyncio.sleep(0.05)
+    return lasted
+
+
+async def _recovering(service: ServiceUnderTest, load: Load, course: Course) -> None:
+    """Wait until commands are answered as recorded again, and the service says that it is ready."""
+    ended = time.monotonic()
+    await asyncio.to_thread(eventually, "the database answers", lambda: answers(service))
+    answered = time.monotonic()
+    await load.until_acknowledged(IN_FLIGHT_MIN)
+    course.answered_after_seconds = time.monotonic() - ended
     await load.pause()
     await asyncio.to_thread(eventually, "the service is ready", service.is_ready)
-    unanswered = load.unanswered()
-    half = half_written(await asyncio.to_thread(read_log, service.databases.service), unanswered)
-    sent_again = await load.send_again()
-    await asyncio.to_thread(caught_up, service)
-    others = {name: n for name, n in load.failures.items() if name != "503"}
-    return [
-        Figure("seconds that the outage lasted", f"{lasted:.1f}"),
-        Figure("requests in flight when it began", in_flight),
-        Figure("senders told to come back (503)", load.failures["503"]),
-        Figure("longest wait for that, in seconds", f"{load.slowest_refusal_seconds:.1f}"),
-        Figure("503 without Retry-After", load.without_retry_after, 0),
-        Figure("other answers than 503", others or 0, 0),
-        Figure("probes of /livez", probes.answers),
-        Figure("slowest of them, in seconds", f"{probes.slowest_seconds:.3f}"),
-        Figure(f"slower than {QUICK_SECONDS:.0f} s", probes.slow, 0),
-        Figure("not answered with 200", probes.wrong, 0),
-        Figure("seconds until commands are answered again", f"{recovered:.1f}"),
-        Figure("API processes that were started anew", len(set(service.children(API)) - set(processes)), 0),
-        Figure("requests without an answer, sent again", sent_again),
-        Figure("half-written batches before anything is sent again", half, 0),
-        *await examined(service, [*earlier, *load.sent]),
-    ]
+    course.late_refusals = sum(begun > answered + LATE_SECONDS for begun in load.refused)

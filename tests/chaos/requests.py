@@ -7,6 +7,8 @@ from itertools import count, cycle
 from typing import Any
 from uuid import UUID, uuid4
 
+from tests.api.bodies import invoice
+
 BATCH_LINES = 5
 
 
@@ -77,7 +79,8 @@ class Work:
         self._name = name
         self._numbers = count(1)
         self._customers = cycle(customers)
-        self._kinds = cycle((self._person, self._note, self._note, self._atomic, self._note, self._bulk))
+        kinds = (self._person, self._note, self._invoice, self._atomic, self._note, self._case, self._bulk, self._note)
+        self._kinds = cycle(kinds)
 
     def __iter__(self) -> Iterator[Sent]:
         while True:
@@ -90,6 +93,20 @@ class Work:
         path = f"/v1/customers/{next(self._customers)}/record-interaction"
         return Sent(path, (str(uuid4()),), (self._interaction(),))
 
+    def _invoice(self) -> Sent:
+        return Sent("/v1/sales-documents/post-invoice", (str(uuid4()),), (self._posted(),))
+
+    def _case(self) -> Sent:
+        opened = {
+            "case_number": self._number(),
+            "kind": "complaint",
+            "channel": "phone",
+            "opened_by": "customer",
+            "customer": str(next(self._customers)),
+            "first_message": "The flour clumps.",
+        }
+        return Sent("/v1/support-cases", (str(uuid4()),), (opened,))
+
     def _atomic(self) -> Sent:
         return self._lines("atomic=true&events=true", is_atomic=True)
 
@@ -97,12 +114,18 @@ class Work:
         return self._lines("events=true", is_atomic=False)
 
     def _lines(self, query: str, *, is_atomic: bool) -> Sent:
-        lines: list[dict[str, Any]] = [{"command": "register-customer", "data": person(self._number())}]
+        lines: list[dict[str, Any]] = [
+            {"command": "register-customer", "data": person(self._number())},
+            {"command": "post-invoice", "data": self._posted()},
+        ]
         while len(lines) < BATCH_LINES:
             target = str(next(self._customers))
             lines.append({"command": "record-interaction", "target": target, "data": self._interaction()})
         keys = tuple(str(uuid4()) for _ in lines)
         return Sent(f"/v1/commands?{query}", keys, tuple(lines), is_bulk=True, is_atomic=is_atomic)
+
+    def _posted(self) -> dict[str, Any]:
+        return invoice(self._number(), str(next(self._customers)))
 
     def _interaction(self) -> dict[str, Any]:
         summary = f"The flour clumps again, for time {next(self._numbers)}."

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,13 @@ from infrastructure.database import Databases
 from infrastructure.embedded_postgres import end_leftovers, server_processes
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
+from tests.altered import program
 
 GIVE_UP_SECONDS = 120
 """Only ends what would hang."""
 STOP_SECONDS_MAX = 60
+SAID_CHARACTERS_MAX = 8_000
+"""Of what a service said last, when something has not come about."""
 
 API, PROJECTOR = "api-process", "projector-process"
 
@@ -79,8 +83,8 @@ class ServiceUnderTest:
             if entry.name.isdigit():
                 with suppress(OSError, ValueError, IndexError):
                     state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                    command = (entry / "cmdline").read_bytes().split(b"\0")
-                    if int(parent) == self.process.pid and state != "Z" and word.encode() in command:
+                    is_ours = int(parent) == self.process.pid and state != "Z"
+                    if is_ours and word.encode() in _command(int(entry.name)).split(b"\0"):
                         found.append(int(entry.name))
         return sorted(found)
 
@@ -92,6 +96,10 @@ class ServiceUnderTest:
         """All processes of the server."""
         return list(server_processes(self.cluster))
 
+    def backends(self) -> list[int]:
+        """The processes of the server that serve the API."""
+        return [process for process in self.server_processes() if b"rapport_service" in _command(process)]
+
     def is_ready(self) -> bool:
         """Whether it says that requests should be sent to it."""
         try:
@@ -102,6 +110,14 @@ class ServiceUnderTest:
     def said(self) -> str:
         """All that was said so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
+
+
+def _command(process: int) -> bytes:
+    """What a process was started with, or says about itself; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager
@@ -120,13 +136,15 @@ def data_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def serving(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[ServiceUnderTest]:
+def serving(
+    data: Path, *options: str, environment: Mapping[str, str] | None = None, alteration: str | None = None
+) -> Iterator[ServiceUnderTest]:
     """`rapport serve` on this data folder, ready; it is ended with all that belongs to it."""
     # Deaths are the point here, so that long pauses after them would only pass the time.
     chosen = {"RAPPORT_RESTART_SECONDS_MAX": "1", "RAPPORT_DRAIN_SECONDS_MAX": "10"} | dict(environment or {})
     output = data.with_name("said")  # apart from the data, where the disk may be full
-    command = [sys.executable, "-m", "api.command_line", "serve", "--data", str(data), "--port", "0", *options]
-    with output.open("wb") as said:
+    command = [*program(alteration), "serve", "--data", str(data), "--port", "0", *options]
+    with output.open("wb") as said, _hangups_noticed():
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | chosen)
     try:
         port = _port(process, output)
@@ -134,6 +152,9 @@ def serving(data: Path, *options: str, environment: Mapping[str, str] | None = N
         service = ServiceUnderTest(settings, process, output)
         eventually("the service is ready", service.is_ready)
         yield service
+    except NothingCameAbout:
+        sys.stderr.write(output.read_text(errors="replace")[-SAID_CHARACTERS_MAX:])
+        raise
     finally:
         process.terminate()
         try:
@@ -142,6 +163,16 @@ def serving(data: Path, *options: str, environment: Mapping[str, str] | None = N
             process.kill()
             process.wait()
         end_leftovers(data / "postgres", data / "run")
+
+
+@contextmanager
+def _hangups_noticed() -> Iterator[None]:
+    """Whoever starts us with nohup ignores hangups, and what we start would do so, too; but to it they are an order."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, handler)
 
 
 def _database(options: tuple[str, ...]) -> dict[str, str]:
