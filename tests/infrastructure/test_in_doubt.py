@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from application.ports import Appended, Conflicts, Decision, LogUnavailable, RecordedEvent
+from application.ports import Appended, CommandKey, Conflicts, Decision, LogUnavailable, RecordedEvent
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store import PostgresEventLog, StoreLimits
 from infrastructure.ids import new_id
@@ -81,11 +81,11 @@ async def watching(administrator: str) -> AsyncIterator[Watch]:
 
 @asynccontextmanager
 async def behind_a_proxy(
-    place: InPostgres, limits: StoreLimits | None = None
+    place: InPostgres, limits: StoreLimits | None = None, *, kind: type[PostgresEventLog] = PostgresEventLog
 ) -> AsyncIterator[tuple[PostgresEventLog, Proxy]]:
     """The log, appended to by way of a proxy that has let one append through already."""
     direct = make_conninfo(place.databases.service, application_name=WRITER)
-    async with proxied(direct) as proxy, place.open(appending=proxy.conninfo, limits=limits) as log:
+    async with proxied(direct) as proxy, place.open(appending=proxy.conninfo, limits=limits, kind=kind) as log:
         await log.append([decision(ACME, 0, ACME_REGISTERED, customer=None)])
         yield log, proxy
 
@@ -214,6 +214,50 @@ async def test_a_part_of_what_was_stored_before_is_not_taken_for_all_of_it(log_i
         result = await log.append([first, second])
         assert isinstance(result, Conflicts)
         assert result.known == {first.key, second.key}
+
+
+# What is wrong is found
+
+
+class Forgetful(PostgresEventLog):
+    """A log that forgets the keys of what it sends again."""
+
+    async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
+        try:
+            return await super().append(batch)
+        except LogUnavailable:
+            return await super().append([replace(each, key=CommandKey("key:shop", str(new_id()))) for each in batch])
+
+
+@pytest.mark.parametrize("cut", [CUTS["before the answer"], CUTS["half an answer"]], ids=["before", "half"])
+@asynchronous
+async def test_a_log_that_forgets_keys_does_not_get_the_first_answer(
+    log_in_postgres: InPostgres, cut: Callable[[Proxy], None]
+) -> None:
+    async with behind_a_proxy(log_in_postgres, StoreLimits(append_seconds_max=0), kind=Forgetful) as (log, proxy):
+        cut(proxy)
+        sent = batch()
+        result = await log.append(sent)
+        assert isinstance(result, Conflicts), "its streams have moved, by its own first attempt"
+        assert result.known == frozenset()
+        assert await log.head() == 5
+
+
+@asynchronous
+async def test_a_look_into_the_log_is_no_answer_to_a_doubt(log_in_postgres: InPostgres, administrator: str) -> None:
+    """What a backend that nobody listens to is still at work on is not there when one looks, and there afterwards."""
+    limits = StoreLimits(append_seconds_max=0)
+    async with behind_a_proxy(log_in_postgres, limits) as (log, proxy), watching(administrator) as watch:
+        await watch.hold_head()
+        proxy.cut_while_waiting(leaves_backend=True)
+        sent = batch()
+        with pytest.raises(LogUnavailable):
+            await log.append(sent)
+        await until(watch.is_waiting)
+        assert await log.known(each.key for each in sent) == {}
+        await watch.release_head()
+        await until(watch.nobody_is_left)
+        assert (await log.known(each.key for each in sent)).keys() == {each.key for each in sent}
 
 
 # Backends that end or hang
