@@ -118,6 +118,6 @@ def empty_log(superuser: str) -> None:
     with psycopg.connect(superuser) as administrator:
         administrator.execute("ALTER TABLE main.events DISABLE TRIGGER USER")
         administrator.execute(f"TRUNCATE {tables}".encode())
-        administrator.execute("UPDATE main.log_head SET told_until = DEFAULT")
+        administrator.execute("UPDATE main.log_head SET told_until = '-infinity'")
         for trigger in ("no_change", "no_truncate"):
             administrator.execute(f"ALTER TABLE main.events ENABLE ALWAYS TRIGGER {trigger}".encode())

@@ -10,10 +10,11 @@ CREATE TABLE {schema}.tenant (
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- One row: whoever holds its lock is alone with the log.
+-- One row: whoever holds its lock is alone with the log. Of moments before it was made, which may be from a backup,
+-- all may have been told.
 CREATE TABLE {schema}.log_head (
     one        boolean PRIMARY KEY DEFAULT true CHECK (one),
-    told_until timestamptz NOT NULL DEFAULT '-infinity'  -- the latest moment of which was told what was known
+    told_until timestamptz NOT NULL DEFAULT clock_timestamp()  -- the latest moment of which was told what was known
 );
 INSERT INTO {schema}.log_head DEFAULT VALUES;
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import commands, reading, support
+from tests.benchmarks import commands, reading, support, writers
 from tests.benchmarks.table import Row, show
 
 Section = Callable[[int], Iterable[Row]]
@@ -11,6 +11,7 @@ Section = Callable[[int], Iterable[Row]]
 SECTIONS: Mapping[str, tuple[str, Section, int]] = {
     "commands": ("Durable single commands over HTTP", commands.single_commands, 10_000),
     "bulk": ("Bulk commands over HTTP", commands.bulk, 20_000),
+    "writers": ("Two API processes on busy streams", writers.two_processes, 10_000),
     "projection": ("Projection", reading.projection, 200_000),
     "support": ("Support cases", support.support, 1_000_000),
     "reports": ("Reports, cards and histories", reading.reports, 200_000),

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.altered import program
+
 START_SECONDS_MAX = 120
 
 
@@ -61,11 +63,11 @@ def wait_for(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def rapport(*options: str) -> Iterator[RunningService]:
-    """`rapport serve` with these options."""
+def rapport(*options: str, alteration: str | None = None) -> Iterator[RunningService]:
+    """`rapport serve` with these options, as it is or with one thing altered."""
     data = Path(tempfile.mkdtemp(prefix="rapport-bench-"))
     port = free_port()
-    command = [sys.executable, "-m", "api.command_line", "serve", "--data", str(data), "--port", str(port), *options]
+    command = [*program(alteration), "serve", "--data", str(data), "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, "/readyz", process)

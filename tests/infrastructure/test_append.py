@@ -22,6 +22,7 @@ from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.ids import new_id
 from infrastructure.records import Batch, Hindered, Stored, append_statement, verdict
 from tests.asynchronous import asynchronous
+from tests.infrastructure.clocks import own_clock
 from tests.infrastructure.test_event_store import decision, store
 from tests.infrastructure.waiting import eventually
 from tests.people import ACME, ADA, ADA_REGISTERED, GRACE_CALLED
@@ -212,6 +213,17 @@ def test_what_was_recorded_last_was_never_recorded_earlier_than_the_rest(
         [ahead],
     )
     assert append(service, one(ACME, 3)) == Stored(2, ahead)
+
+
+def test_nothing_is_recorded_at_a_moment_before_the_log_was_made(databases: Databases, superuser: Connection) -> None:
+    """It may have been made again from a backup, and told of any moment before."""
+    made = asked(superuser, "UPDATE main.log_head SET told_until = DEFAULT RETURNING told_until")
+    with own_clock(superuser) as put, psycopg.connect(databases.service, autocommit=True) as service:
+        put(made - timedelta(days=1))
+        stored = append(service, one(ACME, 1))
+        assert isinstance(stored, Stored)
+        assert stored.at == made + timedelta(microseconds=1)
+        assert asked(service, "SELECT main.position_at(%s)", made) == 0
 
 
 def test_lists_of_different_lengths_store_nothing(service: Connection) -> None:
