@@ -41,6 +41,9 @@ from projections.read_model import (
 
 _LOG = logging.getLogger(__name__)
 
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
+"""What is raised when the server, or the connection to it, has gone: the last, when we stood still for too long."""
+
 Progress = Callable[[int, int], None]
 """Is told the position that a rebuild has come to, and the position of the log's end."""
 
@@ -106,7 +109,7 @@ class Projector:
                 if not self.step():
                     self.log.wait(self.limits.poll_seconds)
                 pause = self.limits.pause_seconds_min
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except _LOST as error:
                 _LOG.warning("the projector waits for the database: %s", _name(error))
                 self.close()
                 stop.wait(pause)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infrastructure.database import Databases
 from infrastructure.log_pages import LogHasGap
@@ -14,6 +15,7 @@ from infrastructure.projector import Projector, ProjectorLimits, RebuildHasStopp
 from projections import ALL
 from projections.read_model import Build, BuildStatus, Page, ReadModel, ReadModelNotFound, Snapshot, Table
 from projections.revenue_statistics import RevenueStatistics
+from tests.infrastructure.waiting import eventually
 from tests.people import ACME, ACME_REGISTERED, GRACE_ADDED, GRACE_CALLED
 from tests.projections.logs import LogOf, ask, follow, projector
 from tests.projections.trade import Trade
@@ -177,6 +179,47 @@ def test_an_outage_of_the_database_is_waited_for(
     make(log, model).run(stop)
     assert model.pages == [(0, 7), (0, 7)]
     assert positions(databases, "counted") == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_transaction_that_the_server_has_given_up_is_begun_again(
+    databases: Databases, superuser: str, make: Make, trade: Trade
+) -> None:
+    """As when it stood still for longer than a transaction may be idle."""
+    stop = threading.Event()
+
+    class SlowOnce(Counted):
+        def fold(self, page: Page) -> None:
+            if not self.pages:
+                with psycopg.connect(superuser, autocommit=True) as administrator:
+                    eventually(lambda: not _projectors(administrator))
+            super().fold(page)
+
+    class Ending(LogOf):
+        def wait(self, seconds_max: float) -> None:
+            super().wait(seconds_max)
+            stop.set()
+
+    log = Ending()
+    log.recorded = trade.log.recorded
+    model = SlowOnce()
+    following = make(log, model)
+    options = conninfo_to_dict(databases.projector)["options"]
+    following.conninfo = make_conninfo(
+        databases.projector, options=f"{options} -c idle_in_transaction_session_timeout=100"
+    )
+    following.run(stop)
+    assert model.pages == [(0, 7), (0, 7)]
+    assert positions(databases, "counted") == [1, 2, 3, 4, 5, 6, 7]
+
+
+def _projectors(administrator: psycopg.Connection) -> int:
+    """How many connections of projectors there are."""
+    row = administrator.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'rapport_projector' AND datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count
 
 
 # Once, and only once
