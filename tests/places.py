@@ -41,8 +41,8 @@ class Place(Protocol):
 class InMemory:
     """One log, which all who open it share."""
 
-    def __init__(self) -> None:
-        self.log = InMemoryLog()
+    def __init__(self, log: InMemoryLog | None = None) -> None:
+        self.log = log or InMemoryLog()
         self.destroy_subject = self.log.destroy_subject
         self.destroy_text = self.log.destroy_text
 

@@ -5,19 +5,20 @@ Commands, conflicts, repeats, claims, new subjects and erasures; one by one, man
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 from uuid import UUID
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from application.commands import Command
 from application.customers import CUSTOMER, AddContactPerson, AttachExternalIdentifier, RegisterCustomer
-from application.ports import Stream
+from application.ports import Appended, Conflicts, Decision, Stream
 from application.submissions import (
     AnotherCommandWasRefused,
     Answer,
@@ -37,6 +38,7 @@ from domain.errors import Refusal
 from domain.values import ExternalIdentifier
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from tests.commands import again, agree, block, register, register_person, submission, talk, unblock, writing
+from tests.in_memory import InMemoryLog
 from tests.places import InMemory, InPostgres, Place, empty_log
 
 IS_FULL = os.environ.get("RAPPORT_FULL") == "1"
@@ -276,13 +278,14 @@ class TwoWriters(RuleBasedStateMachine):
         self.runner.run(look())
 
 
-def run(machine: Callable[[], TwoWriters], examples: int) -> None:
+def run(machine: Callable[[], TwoWriters], examples: int, phases: Sequence[Phase] = tuple(Phase)) -> None:
     run_state_machine_as_test(
         cast("type[TwoWriters]", machine),
         settings=settings(
             max_examples=examples * (20 if IS_FULL else 1),
             stateful_step_count=25,
             suppress_health_check=list(HealthCheck),
+            phases=phases,
         ),
     )
 
@@ -299,3 +302,16 @@ def test_two_writers_on_a_log_in_postgres_do_what_the_model_says(
         return TwoWriters(log_in_postgres)
 
     run(on_an_empty_log, examples=8)
+
+
+class Forgetful(InMemoryLog):
+    """A log that forgets which commands it has stored."""
+
+    async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
+        self._commands.clear()
+        return await super().append(batch)
+
+
+def test_a_log_that_forgets_keys_is_found_out() -> None:
+    with pytest.raises(AssertionError):
+        run(lambda: TwoWriters(InMemory(Forgetful())), examples=50, phases=[Phase.generate])
