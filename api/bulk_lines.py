@@ -177,7 +177,8 @@ class LineDecoder:
             line.key = decoded.key
             line.submission = self._submission(decoded, circumstances, how)
         except Problem as problem:
-            line.refuse_as_invalid(problem)
+            # Its traceback would hold everything that is under way here, this line too, until garbage is collected.
+            line.refuse_as_invalid(problem.with_traceback(None))
             if problem.kind is not MALFORMED_JSON:
                 line.key = _key_in(text)
         return line

@@ -6,7 +6,7 @@ JSON parsers settle silently and differently.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
@@ -45,11 +45,22 @@ class Decoder(Generic[T]):
 
     def __call__(self, body: bytes) -> T:
         """The value in the body. Raises a `Problem`."""
+        value = self._read(body)
+        if isinstance(value, Problem):
+            raise value
+        refuse_duplicate_members(body)
+        return value
+
+    def _read(self, body: bytes) -> T | Problem:
+        """The value in the body, or why there is none.
+
+        The problem must not refer to pydantic's error: that may hold an error of ours with the frames of everybody who
+        called, and no garbage collector looks into it. A caller that kept the problem would be kept with it, for ever.
+        """
         try:
             value: T = self._validate(body, strict=True, extra="forbid")
         except ValidationError as error:
-            _refuse(error, body)
-        refuse_duplicate_members(body)
+            return _problem(error, body)
         return value
 
 
@@ -70,13 +81,15 @@ def _refuse_pairs(pairs: list[tuple[str, Any]]) -> None:
         raise Problem(DUPLICATE_MEMBER)
 
 
-def _refuse(error: ValidationError, body: bytes) -> NoReturn:
+def _problem(error: ValidationError, body: bytes) -> Problem:
     found = error.errors(include_input=False, include_url=False)
     if found[0]["type"] == "json_invalid":
-        raise Problem(MALFORMED_JSON, detail=found[0]["msg"].removeprefix("Invalid JSON: ")) from None
-    sent = from_json(body)
-    errors = [_field_error(each, sent) for each in found[:ERRORS_MAX]]
-    raise Problem(INVALID_BODY, errors=errors) from None
+        return Problem(MALFORMED_JSON, detail=found[0]["msg"].removeprefix("Invalid JSON: "))
+    try:
+        sent = from_json(body, allow_inf_nan=False)
+    except ValueError as invalid:  # NaN and Infinity, which are not JSON, though the validator reads them
+        return Problem(MALFORMED_JSON, detail=str(invalid))
+    return Problem(INVALID_BODY, errors=[_field_error(each, sent) for each in found[:ERRORS_MAX]])
 
 
 def _field_error(error: ErrorDetails, sent: Any) -> FieldError:

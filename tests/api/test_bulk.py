@@ -1,14 +1,17 @@
 """Many commands in one request: each line answered, in its order, while the body is still being sent."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
-from api.bulk_lines import LineSplitter
+from api.bulk_lines import Line, LineSplitter
+from api.problems import Problem
 from api.service import Limits
 from application.commands import COMMANDS, Role
 from application.ports import LogUnavailable
@@ -16,7 +19,7 @@ from application.submissions import Answer, Submission
 from application.writer import WriterLimits
 from domain.errors import Refusal
 from tests.api.bodies import ACME, BLOCK, CALL, invoice
-from tests.api.running import Running, code, running, scope_of
+from tests.api.running import Running, code, description, running, scope_of
 from tests.asynchronous import asynchronous
 
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -178,6 +181,20 @@ async def test_problems_of_a_line_point_into_the_line_and_its_key_is_told_where_
 
 
 @asynchronous
+async def test_lines_that_are_refused_leave_nothing_behind() -> None:
+    def kept() -> set[int]:
+        return {id(each) for each in gc.get_objects() if isinstance(each, Line | Problem)}
+
+    invalid = line("noon", "register-customer", ACME | {"occurred_at": "noon"})
+    async with running() as service:
+        gc.collect()
+        before = kept()
+        await send(service, invalid, b"{", line("unknown", "block-customer", BLOCK, "number:C-1001"))
+        gc.collect()
+        assert kept() <= before
+
+
+@asynchronous
 async def test_the_commands_of_one_stream_are_decided_in_their_order() -> None:
     turns = [
         line(f"turn-{i}", f"{'un' * (i % 2)}block-customer", BLOCK, "number:C-1001", if_match=i + 1) for i in range(600)
@@ -222,6 +239,8 @@ async def test_a_dry_run_records_nothing() -> None:
 async def test_a_line_whose_command_is_for_other_roles_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     only_staff = replace(COMMANDS["block-customer"], roles=frozenset({Role.STAFF}))
     monkeypatch.setitem(COMMANDS, "block-customer", only_staff)
+    # The description says that, too, but the one that is at hand was made before.
+    monkeypatch.setattr("tests.api.running.description", cache(description.__wrapped__))
     async with running() as service:
         answers, summary = await send(service, REGISTER, BLOCK_ACME)
         allowed, _ = await send(service, BLOCK_ACME, role=Role.STAFF)
