@@ -21,15 +21,22 @@ from api.bulk_lines import (
     LineWriter,
     Summary,
 )
-from api.commands import COMMAND_HEADERS, PROBLEMS_OF_BODIES, REFUSALS_OF_EVERY_COMMAND, Submits
+from api.commands import COMMAND_HEADERS, REFUSALS_OF_EVERY_COMMAND, Submits
 from api.event_documents import EventDocuments
 from api.metrics import Counter
 from api.operations import Body, Operation, QueryReader
 from api.problems import (
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    DUPLICATE_MEMBER,
+    INTERNAL_ERROR,
+    INVALID_BODY,
     LOG_UNAVAILABLE,
+    MALFORMED_JSON,
     QUEUE_IS_FULL,
     ROLE_NOT_ALLOWED,
     TOO_MANY_LINES,
+    UNSUPPORTED_MEDIA_TYPE,
     Problem,
     from_error,
     from_refusal,
@@ -93,7 +100,8 @@ class BulkRoute:
 
     def operation(self) -> Operation:
         """The operation that takes many commands."""
-        found = {each: None for known in self._definitions for each in (*known.refusals, known.aggregate.not_found)}
+        refusals = dict.fromkeys(each for known in self._definitions for each in known.refusals)
+        not_found = {known.aggregate.not_found: None for known in self._definitions if not known.creates}
         roles: frozenset[Role] = frozenset().union(*(known.roles for known in self._definitions))
         return Operation(
             name="take-commands",
@@ -116,16 +124,23 @@ class BulkRoute:
                     "A line for each line, and the summary; the schema is a line's.",
                 )
             },
-            problems=(
-                *PROBLEMS_OF_BODIES,
+            problems=(BODY_TOO_SLOW, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, TOO_MANY_LINES, QUEUE_IS_FULL),
+            line_problems=(
+                MALFORMED_JSON,
+                DUPLICATE_MEMBER,
+                INVALID_BODY,
+                BODY_TOO_SLOW,
+                BODY_TOO_LARGE,
                 TOO_MANY_LINES,
-                ROLE_NOT_ALLOWED,
+                *(ROLE_NOT_ALLOWED for known in self._definitions if known.roles != roles),
+                *not_found,
+                *refusals,
+                *REFUSALS_OF_EVERY_COMMAND,
                 StreamHasMoved,
                 AnotherCommandWasRefused,
-                *found,
-                *REFUSALS_OF_EVERY_COMMAND,
                 QUEUE_IS_FULL,
                 LOG_UNAVAILABLE,
+                INTERNAL_ERROR,
             ),
         )
 

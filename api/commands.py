@@ -46,11 +46,9 @@ from application.commands import CommandDefinition, Role
 from application.ports import CommandKey, EventLog
 from application.submissions import (
     Answer,
-    EventIsTooLarge,
     KeyIsUsedForAnotherRequest,
     OccurredInTheFuture,
     StreamHasMoved,
-    SubjectIsErased,
     Submission,
 )
 from domain.errors import Refusal
@@ -59,12 +57,7 @@ COMMAND_HEADERS = ("Idempotency-Key", "Correlation-Id", "Causation-Id", "On-Beha
 _PRINCIPAL = r"^key:[0-9a-f-]{36}$"
 _READS_ALL_COMMANDS = frozenset({Role.AUDITOR, Role.ADMIN})
 
-REFUSALS_OF_EVERY_COMMAND: tuple[type[Refusal], ...] = (
-    KeyIsUsedForAnotherRequest,
-    OccurredInTheFuture,
-    SubjectIsErased,
-    EventIsTooLarge,
-)
+REFUSALS_OF_EVERY_COMMAND: tuple[type[Refusal], ...] = (KeyIsUsedForAnotherRequest, OccurredInTheFuture)
 PROBLEMS_OF_BODIES = (
     MALFORMED_JSON,
     DUPLICATE_MEMBER,

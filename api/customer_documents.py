@@ -27,6 +27,7 @@ from domain.customer import (
     ContactPersonAdded,
     CreditLimitChanged,
     CustomerClassified,
+    CustomerKind,
     CustomerRegistered,
     ExternalIdentifierAttached,
     InteractionRecorded,
@@ -76,7 +77,7 @@ class CustomerLine:
 
     customer_id: UUID
     customer_number: str
-    kind: str
+    kind: CustomerKind
     name: str | None
     country: str | None
     is_blocked: bool

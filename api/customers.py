@@ -38,7 +38,7 @@ from application.shapes import Code, Day
 from domain.customer import CustomerNotFound
 from projections import customer_card
 from projections.customer_card import CustomerCard, CustomerSummary, KeptEvent, Show
-from projections.read_model import Hash, ReadModelBehind, ReadModels, Snapshot
+from projections.read_model import Hash, ReadModelBehind, ReadModelNotFound, ReadModels, Snapshot
 from projections.reports import canonical_json
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ READS_CUSTOMERS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.PRIVAC
 Opens = Callable[[Sequence[KeptEvent]], Awaitable[Show]]
 """Gets the keys of some kept events, and gives what shows each of them."""
 
-PROBLEMS = (MOMENT_IS_NOT_OVER, ReadModelBehind, READ_MODEL_UNAVAILABLE, LOG_UNAVAILABLE)
+PROBLEMS = (MOMENT_IS_NOT_OVER, ReadModelBehind, ReadModelNotFound, READ_MODEL_UNAVAILABLE, LOG_UNAVAILABLE)
 _CURSOR_CONTENT: TypeAdapter[tuple[int, date, str]] = TypeAdapter(tuple[Position, Day, Code])
 _CURSOR = r"^[A-Za-z0-9_-]{1,400}$"
 _QUERY = r"^[^\x00-\x1f\x7f-\x9f]*$"

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from api.shapes import described
 from application.ports import RecordedEvent
 from application.submissions import Answer
+from application.unit_of_work import ActorKind
 
 EVENT_MARK = "x-event"
 ShownEvent: TypeAlias = Annotated[Any, WithJsonSchema({EVENT_MARK: True})]
@@ -38,7 +39,7 @@ class EventEnvelope:
     """When this service learned it; never earlier than that of the event before."""
     actor: str
     """Pseudonymous id of the key that sent the command."""
-    actor_kind: str
+    actor_kind: ActorKind
     on_behalf_of: str | None
     reason: str | None
     source: str | None

@@ -28,10 +28,10 @@ table below says who may do what, and nothing else is allowed. A revoked key sto
 * `If-Match` with an ETag (`"3"`) lets the command through only at that version. `Correlation-Id` and `Causation-Id`
   are UUIDs; without the first, the trace id of `traceparent` stands in. `On-Behalf-Of` is a pseudonymous id.
 * Every command may carry `occurred_at`, `reason`, `source`, `source_recorded_at` and `dry_run`. Amounts are decimals
-  as text, instants name their offset, unknown fields are refused.
+  as text, instants name their offset, days and instants are of the years 1900 to 2199, unknown fields are refused.
 * Answers have `id`, `version` (also the `ETag`), `position`, `replayed`, `dry_run` and the `events` with their data:
   201 and a `Location` where something was created, else 200.
-* Whatever is not done is answered with a [problem](problems.md).
+* Whatever is not done is answered with a [problem](problems.md); the description names those of each operation.
 
 ## Many commands at once
 
@@ -58,8 +58,8 @@ line that `failed`, and of one without an answer, send the same again.
 * `min_position`, with the `position` of a command's answer, waits until the read model has come so far; in vain, the
   answer is `read-model-behind`.
 * The feed `GET /v1/events` waits for news with `wait=20s`. Positions have no gaps: who follows them misses nothing.
-* Reports answer in JSON, or in CSV with `Accept: text/csv` or `format=csv`. `.../events` has the events behind a
-  figure.
+* Reports answer in JSON, or in CSV with `Accept: text/csv` or `format=csv`. Its definition names the columns of
+  the rows, and the description their types. `.../events` has the events behind a figure.
 * What was erased shows as `[erased]`.
 
 ## Operations

@@ -10,7 +10,7 @@ from api.docs_page import CONTENT_POLICY, docs_page
 from api.event_documents import EventDocuments
 from api.openapi_schemas import REFERENCE, Json, Schemas
 from api.operations import EVERYONE, Body, Operation
-from api.possible_problems import by_status
+from api.possible_problems import by_status, problems_of_lines
 from api.problems import NOT_AUTHENTICATED, ProblemType, Retry
 from api.requests import Request
 from api.responses import Response
@@ -29,7 +29,7 @@ _HEADERS: Mapping[str, Json] = {
     },
     "If-Match": {
         "description": "The version that the stream has to have, as in the ETag of an earlier answer; `*` means any.",
-        "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+        "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,9}")$'},
         "example": '"3"',
     },
     "Correlation-Id": {
@@ -160,6 +160,8 @@ class Description:
             )
             for status, body in operation.answers.items()
         }
+        if lines := problems_of_lines(operation):
+            _add_problems_of_lines(answers["200"], lines)
         for status, problems in by_status(operation).items():
             if str(status) in answers:
                 _add_problems(answers[str(status)], problems)
@@ -209,6 +211,16 @@ def _add_problems(answer: Json, problems: list[ProblemType]) -> None:
         headers |= _RETRY_AFTER
     if headers:
         answer["headers"] = {**answer.get("headers", {}), **headers}
+
+
+def _add_problems_of_lines(answer: Json, problems: list[ProblemType]) -> None:
+    rules = "".join(f"\n* `{each.code}`: {each.rule}" for each in problems)
+    answer["description"] = f"{answer['description']} A line may tell of these problems:{rules}"
+    content = answer["content"]["application/x-ndjson"]
+    types = {"enum": [each.uri for each in problems]}
+    content["schema"] = {
+        "allOf": [content["schema"], {"properties": {"problem": {"properties": {"type": types}}}}],
+    }
 
 
 def _without_empty(members: dict[str, Json]) -> dict[str, Json]:

@@ -85,10 +85,8 @@ class Schemas:
     def declared(operation: Operation) -> Iterator[Json]:
         """Parameters that are read by what answers the question."""
         for each in operation.parameters:
-            schema: Json = {"type": "string", "enum": list(each.values)} if each.values else {"type": "string"}
+            schema: Json = {"type": "array", "items": each.schema} if each.repeated else each.schema
             parameter = {"name": each.name, "in": "query", "description": each.meaning, "schema": schema}
-            if each.repeated:
-                parameter["schema"] = {"type": "array", "items": schema}
             if each.required:
                 parameter["required"] = True
             yield parameter

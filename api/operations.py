@@ -48,8 +48,8 @@ class DeclaredParameter:
 
     name: str
     meaning: str
-    values: tuple[str, ...] = ()
-    """What it can be; nothing here: its meaning says so."""
+    schema: Mapping[str, Any]
+    """What a value looks like."""
     required: bool = False
     repeated: bool = False
 
@@ -78,6 +78,8 @@ class Operation:
     answers: Mapping[int, Body]
     problems: tuple[KnownProblem, ...] = ()
     """What it may answer beside the problems that every route has."""
+    line_problems: tuple[KnownProblem, ...] = ()
+    """What lines of its answer may say, while the answer as a whole says yes."""
 
     def __post_init__(self) -> None:
         """Refuse an operation for which nobody has said who may use it."""

@@ -1,6 +1,6 @@
-"""Which problems an operation may answer with: its own, and those that every operation has."""
+"""Which problems an operation may answer with: its own, and those that come with what it reads and whom it admits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from api.operations import ALL_ROLES, EVERYONE, KnownProblem, Operation
 from api.problems import (
@@ -18,26 +18,32 @@ from api.problems import (
     of_refusal,
 )
 
-_OF_EVERY_OPERATION = (MALFORMED_HEADER, INTERNAL_ERROR)
-_OF_EVERY_KEY = (
-    MALFORMED_QUERY,
-    INVALID_PARAMETER,
-    NOT_AUTHENTICATED,
-    TOO_MANY_REQUESTS,
-    TOO_BUSY,
-    LOG_UNAVAILABLE,
-)
+_OF_EVERY_KEY = (NOT_AUTHENTICATED, TOO_MANY_REQUESTS, LOG_UNAVAILABLE, INTERNAL_ERROR)
+"""Keys are where the log is."""
 
 
 def problems_of(operation: Operation) -> Iterator[ProblemType]:
     """Every problem that an operation may answer with."""
-    known: list[KnownProblem] = [*operation.problems, *_OF_EVERY_OPERATION]
+    known: list[KnownProblem] = [*operation.problems, MALFORMED_HEADER]
+    if operation.tag != "health":
+        known += (INVALID_PARAMETER, TOO_BUSY)
+    if operation.query is not None:
+        known.append(MALFORMED_QUERY)
     if operation.roles is not EVERYONE:
         known += _OF_EVERY_KEY
         if operation.roles != ALL_ROLES:
             known.append(ROLE_NOT_ALLOWED)
     if "{" in operation.path:
         known.append(PATH_NOT_FOUND)
+    return _types(known)
+
+
+def problems_of_lines(operation: Operation) -> list[ProblemType]:
+    """Every problem that a line of its answer may tell, in the order of their codes."""
+    return sorted(_types(operation.line_problems), key=lambda each: each.code)
+
+
+def _types(known: Iterable[KnownProblem]) -> Iterator[ProblemType]:
     for each in dict.fromkeys(known):
         yield each if isinstance(each, ProblemType) else of_refusal(each)
 

@@ -3,20 +3,27 @@
 Every report has a route of its own, made from its definition; what its parameters mean, it knows itself.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_core import to_json
-from typing_extensions import TypeAliasType
 
-from api.event_documents import EventDocuments, ShownEvent
+from api.event_documents import EventDocuments
 from api.events import READS_THE_LOG
 from api.log_reading import AsKnown, MinPosition, ReadsLog, position_of, refuse_beyond, wrong_parameter
 from api.operations import ALL_ROLES, Body, DeclaredParameter, Handler, Operation, QueryReader, shown_name
 from api.patience import ANSWER_SECONDS_MAX, patiently
-from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
+from api.problems import (
+    LOG_UNAVAILABLE,
+    MOMENT_IS_NOT_OVER,
+    READ_MODEL_UNAVAILABLE,
+    ROLE_NOT_ALLOWED,
+    FieldError,
+    Problem,
+)
+from api.report_documents import EvidenceDocument, document_of, schema_of
 from api.requests import Request
 from api.responses import CSV, Response
 from api.service import Limits
@@ -37,9 +44,6 @@ PROBLEMS = (
     READ_MODEL_UNAVAILABLE,
     LOG_UNAVAILABLE,
 )
-
-JsonValue = TypeAliasType("JsonValue", "str | int | bool | tuple[JsonValue, ...] | Mapping[str, JsonValue] | None")
-JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
 @described
@@ -81,41 +85,6 @@ class Catalogue:
     """Every definition that can be asked for, old versions included."""
 
     reports: tuple[Definition, ...]
-
-
-@described
-class ReportDocument:
-    """Figures, and everything that is needed to derive them again."""
-
-    definition: str
-    definition_version: int
-    position: int
-    """The position of the log that the figures are at."""
-    question: JsonObject
-    """The parameters as they were understood."""
-    basis: str
-    n: int
-    """How many facts the figures are of."""
-    excluded: Mapping[str, int]
-    total: JsonObject | None
-    rows: tuple[JsonObject, ...]
-    """A value that is null has its reason in the row's `reasons`."""
-    next_cursor: str | None
-
-
-@described
-class EvidenceDocument:
-    """The events behind figures."""
-
-    definition: str
-    definition_version: int
-    position: int
-    question: JsonObject
-    positions: tuple[int, ...]
-    """Where the events stand in the log."""
-    next_cursor: str | None
-    events: tuple[ShownEvent, ...] | None = None
-    """The events themselves, for those who may read the log and ask with `events=true`."""
 
 
 DefinitionVersion = Annotated[int | None, Field(ge=1, lt=2**31, description="An older version of the definition.")]
@@ -179,7 +148,7 @@ class ReportRoutes:
         newest = {each.name: each for each in self._reports.definitions()}
         for definition in newest.values():
             parameters = tuple(
-                DeclaredParameter(each.name, each.meaning, each.values, each.required, each.repeated)
+                DeclaredParameter(each.name, each.meaning, schema_of(each), each.required, each.repeated)
                 for each in definition.parameters
                 if each.name not in _OWN
             )
@@ -194,7 +163,7 @@ class ReportRoutes:
                 handler=self._runner(definition, parameters),
                 query=HowToAnswer,
                 parameters=parameters,
-                answers={200: Body({"application/json": ReportDocument, "text/csv": None}, "The figures.")},
+                answers={200: Body({"application/json": document_of(definition), "text/csv": None}, "The figures.")},
                 problems=PROBLEMS,
             )
             yield Operation(
@@ -238,7 +207,8 @@ class ReportRoutes:
             own, parameters = _parted(request, known)
             asked: WithEvents = query.read(own)
             if asked.events and request.principal.role not in READS_THE_LOG:
-                raise wrong_parameter(parameter="events", detail="this role may see the positions of events only")
+                error = FieldError(parameter="events", detail="this role may see the positions of events only")
+                raise Problem(ROLE_NOT_ALLOWED, errors=[error], facts={"role": request.principal.role})
             question = await self._question(definition, asked, parameters)
             evidence = await patiently(self._reports.evidence(definition.name, question), ANSWER_SECONDS_MAX)
             body = evidence.json()
@@ -280,7 +250,7 @@ _OWN = frozenset({"known_at", "at_position", "min_position", "definition_version
 
 def _parted(request: Request, known: Sequence[DeclaredParameter]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Our own parameters, and those of the report. Raises a `Problem` for one that is neither."""
-    values = {each.name: each.values for each in known}
+    values = {each.name: each.schema.get("enum", ()) for each in known}
     own: dict[str, str] = {}
     others: dict[str, list[str]] = {}
     for name, value in request.query_pairs():

@@ -28,6 +28,7 @@ from application.shapes import (
     Text,
     VatId,
 )
+from application.submissions import SubjectIsErased
 from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from domain.customer import (
     RESERVED_SOURCE,
@@ -149,7 +150,7 @@ class ChangeLegalName(Command):
     valid_from: Day
 
 
-@handles(ChangeLegalName, CUSTOMER, refusals=(CustomerIsInactive,))
+@handles(ChangeLegalName, CUSTOMER, refusals=(CustomerIsInactive, SubjectIsErased))
 def change_legal_name(command: ChangeLegalName, work: UnitOfWork) -> None:
     """See `Customer.change_legal_name`."""
     customer = _target(work)
@@ -171,7 +172,7 @@ class ChangeAddress(Command):
     additional_line: Name | None = None
 
 
-@handles(ChangeAddress, CUSTOMER, refusals=(CustomerIsInactive,))
+@handles(ChangeAddress, CUSTOMER, refusals=(CustomerIsInactive, SubjectIsErased))
 def change_address(command: ChangeAddress, work: UnitOfWork) -> None:
     """See `Customer.change_address`."""
     address = AddressChanged(
@@ -228,7 +229,7 @@ class ChangeContactPerson(Command):
 @handles(
     ChangeContactPerson,
     CUSTOMER,
-    refusals=(CustomerIsInactive, ContactPersonNotFound, ContactPersonIsInactive),
+    refusals=(CustomerIsInactive, ContactPersonNotFound, ContactPersonIsInactive, SubjectIsErased),
 )
 def change_contact_person(command: ChangeContactPerson, work: UnitOfWork) -> None:
     """See `Customer.change_contact_person`."""
@@ -371,7 +372,7 @@ class RecordInteraction(Command):
     product: Reference | None = None
 
 
-@handles(RecordInteraction, CUSTOMER, refusals=(ContactPersonNotFound, ReferenceNotFound))
+@handles(RecordInteraction, CUSTOMER, refusals=(ContactPersonNotFound, ReferenceNotFound, SubjectIsErased))
 def record_interaction(command: RecordInteraction, work: UnitOfWork) -> None:
     """See `Customer.record_interaction`."""
     interaction = InteractionRecorded(

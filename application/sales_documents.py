@@ -15,6 +15,7 @@ from application.commands import Command, handles
 from application.customers import CUSTOMER
 from application.products import PRODUCT
 from application.shapes import Code, CountryCode, CurrencyCode, Day, Name, Reason, Reference
+from application.submissions import EventIsTooLarge
 from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from domain import sales_document
 from domain.customer import RESERVED_SOURCE, CustomerIsBlocked, CustomerIsInactive
@@ -150,6 +151,7 @@ class PostInvoice(PostingCommand):
         *_RATE_REFUSALS,
         *_LINE_REFUSALS,
         LineDoesNotAddUp,
+        EventIsTooLarge,
     ),
 )
 def post_invoice(command: PostInvoice, work: UnitOfWork) -> None:
@@ -184,6 +186,7 @@ class PostCreditNote(PostingCommand):
         *_LINE_REFUSALS,
         LineDoesNotAddUp,
         CreditNoteIsNegative,
+        EventIsTooLarge,
     ),
 )
 def post_credit_note(command: PostCreditNote, work: UnitOfWork) -> None:

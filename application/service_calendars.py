@@ -1,8 +1,13 @@
 """What can be asked for service calendars: each command directly above its handler."""
 
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator
+
 from application.aggregates import Aggregate
 from application.commands import Command, handles
-from application.shapes import Code, Identifiers, Instant, Name
+from application.shapes import DAYS_END, FIRST_DAY, Code, Identifiers, Instant, Name
+from application.submissions import EventIsTooLarge
 from application.unit_of_work import UnitOfWork
 from domain.customer import RESERVED_SOURCE, SourceIsReserved
 from domain.service_calendar import (
@@ -23,6 +28,18 @@ from domain.working_hours import WorkingHours
 CALENDAR = Aggregate("service-calendar", "service-calendars", ServiceCalendar, evolve, CalendarNotFound)
 
 
+def _of_this_age(hours: WorkingHours) -> WorkingHours:
+    days = (*hours.holidays, *(dated.on for dated in (*hours.shifts, *hours.breaks)))
+    if not all(FIRST_DAY <= day < DAYS_END for day in days):
+        msg = f"the days of a calendar are in the years {FIRST_DAY.year} to {DAYS_END.year - 1}"
+        raise ValueError(msg)
+    return hours
+
+
+Hours: TypeAlias = Annotated[WorkingHours, AfterValidator(_of_this_age)]
+"""Working hours whose days can be counted with."""
+
+
 @immutable
 class DefineCalendar(Command):
     """Define a calendar with the working hours that hold for every instant, until it is revised.
@@ -33,7 +50,7 @@ class DefineCalendar(Command):
 
     calendar_number: Code
     name: Name
-    hours: WorkingHours
+    hours: Hours
     external_identifiers: Identifiers = ()
 
 
@@ -41,7 +58,13 @@ class DefineCalendar(Command):
     DefineCalendar,
     CALENDAR,
     creates=True,
-    refusals=(CalendarNumberIsTaken, CalendarIdentifierIsTaken, SourceIsReserved, TimeZoneIsUnknown),
+    refusals=(
+        CalendarNumberIsTaken,
+        CalendarIdentifierIsTaken,
+        SourceIsReserved,
+        TimeZoneIsUnknown,
+        EventIsTooLarge,
+    ),
 )
 def define_calendar(command: DefineCalendar, work: UnitOfWork) -> None:
     """Take the number and the identifiers for a new calendar."""
@@ -68,12 +91,12 @@ class ReviseCalendar(Command):
     A correction of the past says until when it holds (`effective_to`), so that later revisions keep counting.
     """
 
-    hours: WorkingHours
+    hours: Hours
     effective_from: Instant
     effective_to: Instant | None = None
 
 
-@handles(ReviseCalendar, CALENDAR, refusals=(CorrectionEndsBeforeItBegins, TimeZoneIsUnknown))
+@handles(ReviseCalendar, CALENDAR, refusals=(CorrectionEndsBeforeItBegins, TimeZoneIsUnknown, EventIsTooLarge))
 def revise_calendar(command: ReviseCalendar, work: UnitOfWork) -> None:
     """See `ServiceCalendar.revise`."""
     revised = CalendarRevised(

@@ -11,7 +11,7 @@ something else.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -57,6 +57,8 @@ IDENTIFIERS_MAX = 100
 PARTICIPANTS_MAX = 200
 DAYS_MAX = 3_650
 EFFORT_MINUTES_MAX = 60 * 24 * 31
+FIRST_DAY, DAYS_END = date(1900, 1, 1), date(2200, 1, 1)
+"""Before and from then on nothing happens. The bounds catch years with a missing or a doubled digit."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,11 @@ VatId: TypeAlias = Annotated[
     str, StringConstraints(min_length=2, max_length=30, pattern=r"^[0-9A-Za-z][0-9A-Za-z .+*/-]*[0-9A-Za-z]$")
 ]
 """A value-added-tax or other tax number, as it is printed on an invoice."""
-Day: TypeAlias = Annotated[date, Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1)), _DAY]
-"""A local calendar day. The bounds catch years with a missing or a doubled digit."""
+Day: TypeAlias = Annotated[date, Field(ge=FIRST_DAY, lt=DAYS_END), _DAY]
+"""A local calendar day."""
 Instant: TypeAlias = Annotated[
     AwareDatetime,
-    Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    Field(ge=datetime.combine(FIRST_DAY, time(), UTC), lt=datetime.combine(DAYS_END, time(), UTC)),
     AfterValidator(lambda instant: instant.astimezone(UTC)),
     _INSTANT,
 ]

@@ -16,6 +16,7 @@ from application.products import PRODUCT
 from application.service_calendars import CALENDAR
 from application.shapes import Code, Identifiers, Instant, Reason, Reference, Text
 from application.staff import STAFF, TEAM
+from application.submissions import SubjectIsErased
 from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from domain import support_case
 from domain.case_events import (
@@ -199,6 +200,7 @@ class OpenCase(Command):
         CaseOfCustomerIsInbound,
         ReferenceNotFound,
         ContactPersonNotFound,
+        SubjectIsErased,
     ),
 )
 def open_case(command: OpenCase, work: UnitOfWork) -> None:
@@ -276,7 +278,11 @@ class ReceiveCustomerMessage(Command):
     follow_up_number: Code | None = None
 
 
-@handles(ReceiveCustomerMessage, CASE, refusals=(ReferenceNotFound, ContactPersonNotFound, CaseNumberIsTaken))
+@handles(
+    ReceiveCustomerMessage,
+    CASE,
+    refusals=(ReferenceNotFound, ContactPersonNotFound, CaseNumberIsTaken, SubjectIsErased),
+)
 def receive_customer_message(command: ReceiveCustomerMessage, work: UnitOfWork) -> None:
     """See `SupportCase.receive`, or `SupportCase.follow_up` after the end of the case."""
     at = work.metadata.occurred_at
@@ -329,7 +335,7 @@ class SendPublicReply(CaseCommand):
     staff: Reference | None = None
 
 
-@handles(SendPublicReply, CASE, refusals=(*_OVER, ReferenceNotFound))
+@handles(SendPublicReply, CASE, refusals=(*_OVER, ReferenceNotFound, SubjectIsErased))
 def send_public_reply(command: SendPublicReply, work: UnitOfWork) -> None:
     """See `SupportCase.send_public_reply`."""
     case = _target(work)
@@ -354,7 +360,7 @@ class AddInternalNote(CaseCommand):
     staff: Reference | None = None
 
 
-@handles(AddInternalNote, CASE, refusals=(ReferenceNotFound,))
+@handles(AddInternalNote, CASE, refusals=(ReferenceNotFound, SubjectIsErased))
 def add_internal_note(command: AddInternalNote, work: UnitOfWork) -> None:
     """See `SupportCase.add_internal_note`."""
     case = _target(work)
@@ -644,7 +650,7 @@ class SplitCase(Command):
     description: Text | None = None
 
 
-@handles(SplitCase, CASE, refusals=(CaseNumberIsTaken, MessageNotFound, *_GOES_ON, ReferenceNotFound))
+@handles(SplitCase, CASE, refusals=(CaseNumberIsTaken, MessageNotFound, *_GOES_ON, ReferenceNotFound, SubjectIsErased))
 def split_case(command: SplitCase, work: UnitOfWork) -> None:
     """See `SupportCase.split`; both cases record it."""
     case = _target(work)
@@ -712,7 +718,13 @@ class RecordSatisfaction(Command):
 @handles(
     RecordSatisfaction,
     CASE,
-    refusals=(InvitationNotFound, ScoreIsOutsideScale, CaseWasNeverResolved, SatisfactionIsRecorded),
+    refusals=(
+        InvitationNotFound,
+        ScoreIsOutsideScale,
+        CaseWasNeverResolved,
+        SatisfactionIsRecorded,
+        SubjectIsErased,
+    ),
 )
 def record_satisfaction(command: RecordSatisfaction, work: UnitOfWork) -> None:
     """See `SupportCase.record_satisfaction`."""

@@ -123,7 +123,22 @@ def _in_utc(instant: datetime) -> datetime:
 Instant: TypeAlias = Annotated[datetime, Utc()]
 """An aware datetime in UTC."""
 
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """Marks a text that is spelled as a pattern says, for the schemas that are generated from it."""
+
+    pattern: str
+    length_max: int
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: Callable[..., object]) -> Mapping[str, object]:
+        """Describe the shape to validators that ask for it."""
+        return {"type": "str", "pattern": self.pattern, "max_length": self.length_max, "strict": True}
+
+
 _CURRENCY = re.compile(r"[A-Z]{3}")
+Currency: TypeAlias = Annotated[str, Spelled(rf"^{_CURRENCY.pattern}$", length_max=3)]
+"""ISO 4217."""
 
 MINOR_UNITS: Mapping[str, int] = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND"), 0),
@@ -161,7 +176,7 @@ class Money:
     """An amount of one currency (ISO 4217); negative amounts are owed to the customer."""
 
     amount: ExactDecimal
-    currency: str
+    currency: Currency
 
     def __post_init__(self) -> None:
         check_currency(self.currency)

@@ -12,30 +12,40 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from domain.values import immutable
+from domain.values import Spelled, immutable
 
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
 _OPENS = rf"^{_TIME}$"
 _CLOSES = rf"^({_TIME}|24:00(:00)?)$"
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
 _ZONE_LENGTH_MAX = 64
 """The longest name in the IANA database has 32 letters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
-    """Marks a text that is spelled as a pattern says, for the schemas that are generated from it."""
+class SpelledDay:
+    """Marks a date that is spelled as 2026-04-01 in JSON, and in no other way: left to itself, "0" is a day of 1970."""
 
-    pattern: str
-    length_max: int
-
-    def __get_pydantic_core_schema__(self, _source: object, _handler: Callable[..., object]) -> Mapping[str, object]:
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[..., object]) -> Mapping[str, object]:
         """Describe the shape to validators that ask for it."""
-        return {"type": "str", "pattern": self.pattern, "max_length": self.length_max, "strict": True}
+        text = {"type": "str", "pattern": _DAY, "strict": True}
+        read = {"type": "function-plain", "function": {"type": "no-info", "function": date.fromisoformat}}
+        return {
+            "type": "json-or-python",
+            "json_schema": {"type": "chain", "steps": [text, read]},
+            "python_schema": handler(source),
+        }
+
+    def __get_pydantic_json_schema__(self, schema: Mapping[str, object], handler: Callable[..., Any]) -> Any:
+        """Describe it to those who read schemas."""
+        return handler(schema["python_schema"])
 
 
+LocalDay: TypeAlias = Annotated[date, SpelledDay()]
+"""A local date."""
 OpeningTime: TypeAlias = Annotated[str, Spelled(_OPENS, len("09:00:30"))]
 """A local time such as `09:00` or `09:00:30`."""
 ClosingTime: TypeAlias = Annotated[str, Spelled(_CLOSES, len("09:00:30"))]
@@ -87,7 +97,7 @@ class Week:
 class DatedIntervals:
     """Intervals of one local date."""
 
-    on: date
+    on: LocalDay
     intervals: tuple[Interval, ...] = ()
 
 
@@ -100,7 +110,7 @@ class WorkingHours:
     shifts: tuple[DatedIntervals, ...] = ()
     weekly_breaks: Week = Week()
     breaks: tuple[DatedIntervals, ...] = ()
-    holidays: tuple[date, ...] = ()
+    holidays: tuple[LocalDay, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.time_zone) > _ZONE_LENGTH_MAX or not re.fullmatch(_ZONE, self.time_zone):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from domain.errors import NotFound, Refusal
@@ -50,6 +50,10 @@ class Word:
 
     name: str
     meaning: str
+    value: Any = str
+    """Type of its values; in an answer any of them can be null."""
+    values: tuple[str, ...] = ()
+    """What it can be; nothing here: its meaning says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,12 @@ class Parameter:
     required: bool = False
     repeated: bool = False
     """It may be given several times."""
+    listed: tuple[str, ...] = ()
+    """It names some of these, with commas between them."""
+    most: int | None = None
+    """It is a number from 1 to this."""
+    value: type[str | date] = str
+    """Type of its value, where it is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +297,14 @@ class Question:
         for name, values in parameters.items():
             if name not in known:
                 raise invalid(name=name, because="it is not a parameter of this report")
-            if len(values) > 1 and not self._parameter(name).repeated:
+            parameter = self._parameter(name)
+            if len(values) > 1 and not parameter.repeated:
                 raise invalid(name=name, because="it can be given once only")
+            if parameter.values and not set(values) <= set(parameter.values):
+                raise invalid(name=name, because=f"it is one of {', '.join(parameter.values)}")
+            words = {word for value in values if value for word in value.split(",")}
+            if parameter.listed and not words <= set(parameter.listed):
+                raise invalid(name=name, because=f"it names some of {', '.join(parameter.listed)}")
 
     def _parameter(self, name: str) -> Parameter:
         return next(each for each in self._definition.parameters if each.name == name)
@@ -304,9 +320,6 @@ class Question:
             if self._parameter(name).required:
                 raise invalid(name=name, because="it is required")
             return None
-        allowed = self._parameter(name).values
-        if allowed and values[0] not in allowed:
-            raise invalid(name=name, because=f"it is one of {', '.join(allowed)}")
         return values[0]
 
     def day(self, name: str) -> date | None:

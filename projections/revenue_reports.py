@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from domain.clock import time_zone_exists
-from domain.values import rounded
+from domain.values import immutable, rounded
 from projections.read_model import Snapshot
 from projections.reports import (
     PAGE_ROWS_MAX,
@@ -66,29 +66,56 @@ _COMMON: Final = (
         values=("rapport", "source"),
     ),
     Parameter(
-        "known_at", "Instant; only with `knowledge=source`. Else it has become the position before the report is asked."
+        "known_at",
+        "Instant; only with `knowledge=source`. Else it has become the position before the report is asked.",
+        value=datetime,
     ),
-    Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}."),
+    Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}.", most=PAGE_ROWS_MAX),
     Parameter("cursor", "What the page before gave as `next_cursor`: the next page of the same answer."),
 )
+
+
+@immutable
+class NetAmount:
+    """An amount in a currency of the transaction."""
+
+    currency: str
+    amount: Decimal
+
+
+@immutable
+class QuantityInBaseUnit:
+    """A quantity in a base unit; without a unit where the product has none."""
+
+    unit: str | None
+    quantity: Decimal
+
+
 _MEASURES: Final = (
-    Word("revenue", "Sum of the lines' reporting amounts: net of tax and discount, negative where taken back."),
-    Word("invoiced", "The part of revenue on lines of invoices."),
-    Word("taken_back", "The part on lines of credit notes, cancellations and adjustments: revenue - invoiced."),
-    Word("invoices", "Distinct documents of kind invoice with a line in the group; a cancelled invoice stays one."),
-    Word("average_invoice_value", "invoiced / invoices, rounded once to the minor unit."),
-    Word("net_amounts", "Sum of the lines' net amounts, by the currency of the transaction."),
+    Word(
+        "revenue", "Sum of the lines' reporting amounts: net of tax and discount, negative where taken back.", Decimal
+    ),
+    Word("invoiced", "The part of revenue on lines of invoices.", Decimal),
+    Word(
+        "taken_back", "The part on lines of credit notes, cancellations and adjustments: revenue - invoiced.", Decimal
+    ),
+    Word(
+        "invoices", "Distinct documents of kind invoice with a line in the group; a cancelled invoice stays one.", int
+    ),
+    Word("average_invoice_value", "invoiced / invoices, rounded once to the minor unit.", Decimal),
+    Word("net_amounts", "Sum of the lines' net amounts, by the currency of the transaction.", tuple[NetAmount, ...]),
     Word(
         "base_quantities",
         "Sum of the quantities in base units of the products, by base unit; what is taken back counts negative.",
+        tuple[QuantityInBaseUnit, ...],
     ),
-    Word("lines", "How many lines."),
-    Word("first_posting", "The earliest day of posting."),
-    Word("last_posting", "The latest day of posting."),
+    Word("lines", "How many lines.", int),
+    Word("first_posting", "The earliest day of posting.", date),
+    Word("last_posting", "The latest day of posting.", date),
 )
 _COMPARING: Final = (
-    Word("change", "revenue - base revenue."),
-    Word("growth", "change / base revenue, rounded once to six places."),
+    Word("change", "revenue - base revenue.", Decimal),
+    Word("growth", "change / base revenue, rounded once to six places.", Decimal),
 )
 _REASONS: Final = (
     Word("no_postings", "There is no line."),
@@ -149,23 +176,23 @@ class RevenueStatisticsReport(_Revenue):
         ),
         dimensions=(
             Word("month", "Month of the day of posting."),
-            Word("customer", "The customer that the document was posted to."),
-            Word("product", "The product of the line."),
+            Word("customer", "The customer that the document was posted to.", UUID),
+            Word("product", "The product of the line.", UUID),
             Word("category", "The category of the product on the day of posting."),
             Word("country", "The country that the line was shipped to (ISO 3166-1)."),
             Word("currency", "The currency of the document (ISO 4217)."),
-            Word("kind", f"What the document is: {', '.join(dict.fromkeys(KINDS.values()))}."),
+            Word("kind", "What the document is.", values=tuple(dict.fromkeys(KINDS.values()))),
         ),
         measures=(
             *_MEASURES,
-            Word("share", "revenue / revenue of all rows, rounded once to six places."),
-            Word("base_revenue", "With `compare`: revenue of the compared window."),
+            Word("share", "revenue / revenue of all rows, rounded once to six places.", Decimal),
+            Word("base_revenue", "With `compare`: revenue of the compared window.", Decimal),
             *_COMPARING,
         ),
         parameters=(
-            Parameter("from", "First day of the window; absent: from the first posting on."),
-            Parameter("to", "Day after the last day of the window; absent: without an end."),
-            Parameter("by", f"Up to two of {', '.join(COLUMNS)}, separated by a comma."),
+            Parameter("from", "First day of the window; absent: from the first posting on.", value=date),
+            Parameter("to", "Day after the last day of the window; absent: without an end.", value=date),
+            Parameter("by", f"Up to two of {', '.join(COLUMNS)}, separated by a comma.", listed=tuple(COLUMNS)),
             _WHERE,
             Parameter("compare", "The earlier window to compare with.", values=("prior_period", "prior_year")),
             Parameter(
@@ -251,18 +278,28 @@ class RevenueToDateReport(_Revenue):
             "prior_period of year_to_date and of trailing_twelve_months is the same as prior_year.",
             "prior_year is the same days a year before, and 1 March for 29 February.",
         ),
-        dimensions=(Word("period", "month_to_date, year_to_date, trailing_twelve_months or ever."),),
+        dimensions=(
+            Word(
+                "period",
+                "Which days of those up to `valid_at`.",
+                values=("month_to_date", "year_to_date", "trailing_twelve_months", "ever"),
+            ),
+        ),
         measures=(
-            Word("from", "First day of the period."),
-            Word("to", "Day after its last day."),
+            Word("from", "First day of the period.", date),
+            Word("to", "Day after its last day.", date),
             *_MEASURES,
-            Word("prior_period_revenue", "Revenue of the period before."),
-            Word("prior_period_growth", "(revenue - prior_period_revenue) / prior_period_revenue, to six places."),
-            Word("prior_year_revenue", "Revenue of the same days a year before."),
-            Word("prior_year_growth", "(revenue - prior_year_revenue) / prior_year_revenue, to six places."),
+            Word("prior_period_revenue", "Revenue of the period before.", Decimal),
+            Word(
+                "prior_period_growth",
+                "(revenue - prior_period_revenue) / prior_period_revenue, to six places.",
+                Decimal,
+            ),
+            Word("prior_year_revenue", "Revenue of the same days a year before.", Decimal),
+            Word("prior_year_growth", "(revenue - prior_year_revenue) / prior_year_revenue, to six places.", Decimal),
         ),
         parameters=(
-            Parameter("valid_at", "The last day that counts.", required=True),
+            Parameter("valid_at", "The last day that counts.", required=True, value=date),
             _WHERE,
             *_COMMON,
         ),

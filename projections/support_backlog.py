@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from domain.case_status import CaseStatus
 from projections.read_model import Snapshot
 from projections.reports import (
     Evidence,
@@ -36,12 +37,12 @@ from projections.support_selection import (
 from projections.support_tables import OPEN_PHASES
 
 _MEASURES: Final = (
-    Word("open", "How many cases were new, open, waiting for the customer or on hold."),
-    Word("awaiting_reply", "In how many of them the customer waited for a reply."),
-    Word("opened_first", "When the oldest of them was opened."),
-    Word("oldest_age", "How long that was before, in calendar time, in microseconds."),
-    Word("waiting_since", "Since when a customer had waited longest for a reply."),
-    Word("longest_wait", "How long that was, in calendar time, in microseconds."),
+    Word("open", "How many cases were new, open, waiting for the customer or on hold.", int),
+    Word("awaiting_reply", "In how many of them the customer waited for a reply.", int),
+    Word("opened_first", "When the oldest of them was opened.", datetime),
+    Word("oldest_age", "How long that was before, in calendar time, in microseconds.", int),
+    Word("waiting_since", "Since when a customer had waited longest for a reply.", datetime),
+    Word("longest_wait", "How long that was, in calendar time, in microseconds.", int),
 )
 _GROUPS: Final = """
     SELECT {columns} count(*), count(waiting_since), min(opened_at), min(waiting_since)
@@ -63,11 +64,15 @@ class SupportBacklogReport:
             "Cases count for the priority, category, product, team and assignee that they had at that instant.",
             "Figures by owner or by team are told only where the setting agent_reports allows it.",
         ),
-        dimensions=(Word("status", "The state of the case at that instant."), *DIMENSIONS),
+        dimensions=(Word("status", "The state of the case at that instant.", values=tuple(CaseStatus)), *DIMENSIONS),
         measures=_MEASURES,
         parameters=(
-            Parameter("valid_at", "The instant; absent: now, or `known_at`."),
-            Parameter("by", f"Up to two of status, {', '.join(COLUMNS)}, separated by a comma."),
+            Parameter("valid_at", "The instant; absent: now, or `known_at`.", value=datetime),
+            Parameter(
+                "by",
+                f"Up to two of status, {', '.join(COLUMNS)}, separated by a comma.",
+                listed=("status", *COLUMNS),
+            ),
             WHERE,
             *PAGING,
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import product
 from typing import Final
 
@@ -26,15 +27,15 @@ from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME
 _ENOUGH: Final = 20
 """Of fewer times the spread of their median says nothing."""
 _MEASURES: Final = (
-    Word("base_n", "How many times there are in the base window."),
-    Word("base_mean", "Their mean, in microseconds."),
-    Word("base_median", "Their median."),
-    Word("n", "How many there are in the window."),
-    Word("mean", "Their mean."),
-    Word("median", "Their median."),
-    Word("difference", "median - base_median: negative where it has become quicker."),
-    Word("difference_lower", "Lower end of its interval of 95 % (Price and Bonett 2002)."),
-    Word("difference_upper", "Upper end of its interval."),
+    Word("base_n", "How many times there are in the base window.", int),
+    Word("base_mean", "Their mean, in microseconds.", int),
+    Word("base_median", "Their median.", int),
+    Word("n", "How many there are in the window.", int),
+    Word("mean", "Their mean.", int),
+    Word("median", "Their median.", int),
+    Word("difference", "median - base_median: negative where it has become quicker.", int),
+    Word("difference_lower", "Lower end of its interval of 95 % (Price and Bonett 2002).", int),
+    Word("difference_upper", "Upper end of its interval.", int),
 )
 _BASE: Final = ("base_from", "base_to")
 
@@ -56,14 +57,14 @@ class SupportComparisonReport(FactsReport):
         ),
         dimensions=(),
         measures=(
-            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items())),
-            Word("clock", "calendar or business time."),
+            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items()), values=tuple(MEANINGS)),
+            Word("clock", "By which time it is told.", values=CLOCKS),
             *_MEASURES,
         ),
         parameters=(
             MEASURE,
-            Parameter("base_from", "First day of the window before; absent: from the first time on."),
-            Parameter("base_to", "Day after its last day.", required=True),
+            Parameter("base_from", "First day of the window before; absent: from the first time on.", value=date),
+            Parameter("base_to", "Day after its last day.", required=True, value=date),
             FROM,
             TO,
             WHERE,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from projections.read_model import Snapshot
@@ -24,9 +24,11 @@ from projections.support_selection import (
 
 BASES: Final = {"stopped": "at", "opened": "opened_at"}
 """In which month a fact counts, and the column that says so."""
-FROM: Final = Parameter("from", "First day of the window; absent: from the first fact on.")
-TO: Final = Parameter("to", "Day after the last day of the window; absent: without an end.")
-BY: Final = Parameter("by", f"Up to two of month, {', '.join(COLUMNS)}, separated by a comma.")
+FROM: Final = Parameter("from", "First day of the window; absent: from the first fact on.", value=date)
+TO: Final = Parameter("to", "Day after the last day of the window; absent: without an end.", value=date)
+BY: Final = Parameter(
+    "by", f"Up to two of month, {', '.join(COLUMNS)}, separated by a comma.", listed=("month", *COLUMNS)
+)
 OF_MONTH: Final = Word("month", "Month in which the fact counts, in the zone of the question.")
 VISIBLE: Final = (
     "position <= %(position)s AND (superseded_at_position IS NULL OR superseded_at_position > %(position)s)"

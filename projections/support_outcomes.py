@@ -1,6 +1,7 @@
 """How cases were resolved, and what customers said about it: rates, each with its interval, of cases or of answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from projections.support_selection import (
 )
 from projections.support_tables import NOBODY, TABLE_OF_JUDGEMENT, TABLES
 
-_VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.")
+_VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.", value=datetime)
 _TOO_FEW: Final = "too_few_people"
 _GROUPS: Final = """
     SELECT {keys}, {people}, {sums}
@@ -100,9 +101,9 @@ def _rate(name: str, hits: int, n: int, why_not: str) -> tuple[dict[str, object]
 
 def _words_of_rate(name: str, meaning: str) -> tuple[Word, ...]:
     return (
-        Word(name, meaning),
-        Word(f"{name}_lower", "Lower end of its interval of 95 % (Wilson)."),
-        Word(f"{name}_upper", "Upper end of its interval."),
+        Word(name, meaning, Decimal),
+        Word(f"{name}_lower", "Lower end of its interval of 95 % (Wilson).", Decimal),
+        Word(f"{name}_upper", "Upper end of its interval.", Decimal),
     )
 
 
@@ -116,10 +117,10 @@ MEANINGS: Final[Mapping[FactName, str]] = {
     FactName.CLOSED_BY_AUTOMATION: "Of closed cases: closed by a program and not by a person.",
 }
 _OUTCOMES: Final = (
-    Word("n", "Cases that can be judged."),
-    Word("hits", "Of these, cases of which it is true."),
+    Word("n", "Cases that can be judged.", int),
+    Word("hits", "Of these, cases of which it is true.", int),
     *_words_of_rate("rate", "hits / n, to six places."),
-    Word("pending", "Cases beside these of which it is too early to tell."),
+    Word("pending", "Cases beside these of which it is too early to tell.", int),
 )
 
 
@@ -139,9 +140,16 @@ class SupportOutcomesReport(FactsReport):
             PEOPLE_RULE,
         ),
         dimensions=(OF_MONTH, *DIMENSIONS),
-        measures=(Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items())), *_OUTCOMES),
+        measures=(
+            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items()), values=tuple(MEANINGS)),
+            *_OUTCOMES,
+        ),
         parameters=(
-            Parameter("measure", f"What is told, separated by commas: of {', '.join(MEANINGS)}; absent: all."),
+            Parameter(
+                "measure",
+                f"What is told, separated by commas: of {', '.join(MEANINGS)}; absent: all.",
+                listed=tuple(map(str, MEANINGS)),
+            ),
             FROM,
             TO,
             BY,
@@ -206,15 +214,15 @@ _POSITIVE: Final[Mapping[SatisfactionScale, int]] = {
 _NPS_NEGATIVE: Final = 6
 """Up to which score an answer is that of a detractor."""
 _ANSWERS: Final = (
-    Word("sent", "Invitations sent in the window."),
-    Word("answered", "Of these, invitations that were answered, whenever that was."),
+    Word("sent", "Invitations sent in the window.", int),
+    Word("answered", "Of these, invitations that were answered, whenever that was.", int),
     *_words_of_rate("response_rate", "answered / sent, to six places."),
-    Word("n", "Answers given in the window; of several to one invitation the first."),
-    Word("mean", "The mean score, to six places."),
-    Word("positive", "Answers of at least 4 of 5 (CSAT), 9 of 10 (NPS), 5 of 7 (CES)."),
+    Word("n", "Answers given in the window; of several to one invitation the first.", int),
+    Word("mean", "The mean score, to six places.", Decimal),
+    Word("positive", "Answers of at least 4 of 5 (CSAT), 9 of 10 (NPS), 5 of 7 (CES).", int),
     *_words_of_rate("positive_share", "positive / n, to six places: the CSAT score."),
-    Word("negative", "Answers of at most 6 of 10 (NPS); of other scales none."),
-    Word("net_score", "(positive - negative) / n, to six places: the NPS, from -1 to 1."),
+    Word("negative", "Answers of at most 6 of 10 (NPS); of other scales none.", int),
+    Word("net_score", "(positive - negative) / n, to six places: the NPS, from -1 to 1.", Decimal),
 )
 
 
@@ -234,9 +242,16 @@ class SupportSatisfactionReport(FactsReport):
             PEOPLE_RULE,
         ),
         dimensions=(OF_MONTH, *DIMENSIONS),
-        measures=(Word("scale", "csat: 1 to 5. nps: 0 to 10. ces: 1 to 7."), *_ANSWERS),
+        measures=(
+            Word("scale", "csat: 1 to 5. nps: 0 to 10. ces: 1 to 7.", values=tuple(SatisfactionScale)),
+            *_ANSWERS,
+        ),
         parameters=(
-            Parameter("scale", f"Only these, separated by commas: of {', '.join(SatisfactionScale)}; absent: all."),
+            Parameter(
+                "scale",
+                f"Only these, separated by commas: of {', '.join(SatisfactionScale)}; absent: all.",
+                listed=tuple(SatisfactionScale),
+            ),
             FROM,
             TO,
             BY,

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from domain.case_facts import TIMES, FactName
+from domain.case_timeline import Reason
+from domain.values import immutable
 from projections.read_model import Snapshot
 from projections.reports import (
     Parameter,
@@ -59,25 +62,33 @@ MEANINGS: Final[Mapping[FactName, str]] = {
 
 def _words_of(clock: str) -> tuple[Word, ...]:
     return (
-        Word(f"{clock}_n", f"How many times there are in {clock} time."),
-        Word(f"{clock}_total", "Their sum, in microseconds."),
-        Word(f"{clock}_mean", "The sum / n, rounded once to microseconds."),
+        Word(f"{clock}_n", f"How many times there are in {clock} time.", int),
+        Word(f"{clock}_total", "Their sum, in microseconds.", int),
+        Word(f"{clock}_mean", "The sum / n, rounded once to microseconds.", int),
         *(
-            Word(f"{clock}_p{percent}", f"The {percent}th percentile (type 7), exact, from n = {enough} on.")
+            Word(f"{clock}_p{percent}", f"The {percent}th percentile (type 7), exact, from n = {enough} on.", int)
             for percent, enough in ENOUGH.items()
         ),
     )
 
 
+@immutable
+class Excluded:
+    """How many have no time for a reason."""
+
+    reason: Reason
+    n: int
+
+
 _MEASURES: Final = (
     *_words_of("calendar"),
     *_words_of("business"),
-    Word("answered_live", "How many of them are calls and chats that a person took at once: 0."),
-    Word("answered_live_share", "answered_live / calendar_n, to six places."),
-    Word("excluded", "How many have no time, by reason."),
-    Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier."),
-    Word("running_since", "Since when the oldest of these has been running."),
-    Word("oldest_age", "How long that is in calendar time, in microseconds."),
+    Word("answered_live", "How many of them are calls and chats that a person took at once: 0.", int),
+    Word("answered_live_share", "answered_live / calendar_n, to six places.", Decimal),
+    Word("excluded", "How many have no time, by reason.", tuple[Excluded, ...]),
+    Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier.", int),
+    Word("running_since", "Since when the oldest of these has been running.", datetime),
+    Word("oldest_age", "How long that is in calendar time, in microseconds.", int),
 )
 _RULES: Final = (
     "A time counts when its clock stopped; with `basis=opened`, when its case was opened.",
@@ -90,7 +101,9 @@ _RULES: Final = (
 
 
 MEASURE: Final = Parameter(
-    "measure", f"What is told, separated by commas: of {', '.join(TIMES)}; absent: {', '.join(USUAL)}."
+    "measure",
+    f"What is told, separated by commas: of {', '.join(TIMES)}; absent: {', '.join(USUAL)}.",
+    listed=tuple(map(str, TIMES)),
 )
 
 
@@ -107,7 +120,7 @@ class SupportResponseTimesReport(FactsReport):
         rules=_RULES,
         dimensions=(OF_MONTH, *DIMENSIONS),
         measures=(
-            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items())),
+            Word("measure", " ".join(f"{name}: {says}" for name, says in MEANINGS.items()), values=tuple(MEANINGS)),
             *_MEASURES,
         ),
         parameters=(
@@ -123,7 +136,11 @@ class SupportResponseTimesReport(FactsReport):
             ),
             WHERE,
             TZ,
-            Parameter("valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`."),
+            Parameter(
+                "valid_at",
+                "Instant as of which is told what is still running; absent: now, or `known_at`.",
+                value=datetime,
+            ),
             *PAGING,
         ),
         reasons=(

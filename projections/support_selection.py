@@ -10,7 +10,9 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from domain.case_events import CaseKind, Priority
 from domain.clock import time_zone_exists
+from domain.customer import Channel
 from projections.read_model import AgentReports, Policy
 from projections.reports import PAGE_ROWS_MAX, Parameter, Question, Row, Word, invalid
 from projections.support_tables import NOBODY, NONE
@@ -48,14 +50,14 @@ PEOPLE_MIN: Final = 5
 """Of fewer people no figures are told, unless the tenant has decided otherwise."""
 
 DIMENSIONS: Final = (
-    Word("kind", "What the customer wants: inquiry, complaint, incident, feature_request or return."),
-    Word("channel", "How the case came."),
-    Word("priority", "Its priority at the time."),
+    Word("kind", "What the customer wants.", values=tuple(CaseKind)),
+    Word("channel", "How the case came.", values=tuple(Channel)),
+    Word("priority", "Its priority at the time.", values=tuple(Priority)),
     Word("category", "How it was classified at the time."),
-    Word("product", "The product that it was about at the time."),
-    Word("team", "The team that it belonged to at the time."),
-    Word("owner", "The person who replied, else who was assigned at the time."),
-    Word("customer", "Whose case it is, whenever that was said."),
+    Word("product", "The product that it was about at the time.", UUID),
+    Word("team", "The team that it belonged to at the time.", UUID),
+    Word("owner", "The person who replied, else who was assigned at the time.", UUID),
+    Word("customer", "Whose case it is, whenever that was said.", UUID),
 )
 REASONS: Final = (
     Word("no_category", "The case was not classified at the time."),
@@ -73,7 +75,7 @@ WHERE: Final = Parameter(
 )
 TZ: Final = Parameter("tz", "IANA time zone of days and months; absent: that of the tenant.")
 PAGING: Final = (
-    Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}."),
+    Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}.", most=PAGE_ROWS_MAX),
     Parameter("cursor", "What the page before gave as `next_cursor`: the next page of the same answer."),
 )
 PEOPLE_RULE: Final = (

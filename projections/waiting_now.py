@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from domain.case_events import CaseId
 from domain.case_figures import Measure
 from domain.case_phases import Awaited
 from domain.case_reading import timelines
+from domain.case_status import CaseStatus
 from domain.case_timeline import CaseTimeline
 from projections.case_entries import Calendars, Entries, read_entry
 from projections.read_model import Snapshot
@@ -54,15 +56,15 @@ _AWAITED: Final[Mapping[str, tuple[str, ...]]] = {
 """What may be asked for, and what a phase then says."""
 
 _COLUMNS: Final = (
-    Word("case", "The case."),
+    Word("case", "The case.", UUID),
     Word("case_number", "What it is called."),
-    Word("awaited", "What the customer waits for: a first response, or the next one."),
-    Word("since", "Since when; where nobody waits for a reply, since when the case has been open."),
-    Word("calendar_time", "How long that is, in microseconds."),
-    Word("business_time", "The same within the working hours of the case's calendars."),
-    Word("closes_at", "When its calendar closes next."),
-    Word("status", "The state of the case."),
-    Word("opened_at", "When it was opened."),
+    Word("awaited", "What the customer waits for.", values=tuple(Awaited)),
+    Word("since", "Since when; where nobody waits for a reply, since when the case has been open.", datetime),
+    Word("calendar_time", "How long that is, in microseconds.", int),
+    Word("business_time", "The same within the working hours of the case's calendars.", int),
+    Word("closes_at", "When its calendar closes next.", datetime),
+    Word("status", "The state of the case.", values=tuple(CaseStatus)),
+    Word("opened_at", "When it was opened.", datetime),
     *DIMENSIONS,
 )
 
@@ -85,7 +87,7 @@ class WaitingNowReport:
         dimensions=(),
         measures=_COLUMNS,
         parameters=(
-            Parameter("valid_at", "Instant as of which is told who waits; absent: now, or `known_at`."),
+            Parameter("valid_at", "Instant as of which is told who waits; absent: now, or `known_at`.", value=datetime),
             Parameter("awaited", "Only cases in which this is awaited; absent: anything.", values=tuple(_AWAITED)),
             WHERE,
             *PAGING,

@@ -37,7 +37,8 @@ class Opened:
     service: Service
     databases: Databases
     tenant: Tenant
-    clients: dict[Role, httpx.AsyncClient]
+    clients: dict[Role | None, httpx.AsyncClient]
+    """One for each role, and one without a key."""
 
     async def send(self, path: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
         """Send a command that is accepted."""
@@ -74,7 +75,8 @@ async def opened(databases: Databases, settings: Settings) -> AsyncIterator[Open
             operator, "main", KeyFile(settings.data / "keys"), reporting_currency="EUR", time_zone="Europe/Berlin"
         )
         keys = ApiKeys(operator, "main")
-        secrets = {role: keys.create(f"test {role}", role)[0] for role in Role}
+        secrets: dict[Role | None, str | None] = {None: None}
+        secrets |= {role: keys.create(f"test {role}", role)[0] for role in Role}
     service = open_service(settings, databases)
     async with served(service):
         clients = {role: client(service, secret) for role, secret in secrets.items()}
@@ -228,7 +230,7 @@ async def test_revenue_is_reported_as_json_and_csv_and_explained_by_its_events(
     assert len(as_csv.text.splitlines()) == 3
     assert len(evidence["positions"]) == 1
     assert [event["type"] for event in shown["events"]] == ["sales-document.invoice-posted"]
-    assert (hidden.status_code, code(hidden)) == (422, "invalid-parameter")
+    assert (hidden.status_code, code(hidden)) == (403, "role-not-allowed")
     assert len(then["rows"]) == 1
 
 

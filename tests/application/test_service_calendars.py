@@ -84,3 +84,20 @@ def test_working_hours_are_written_as_they_are_read() -> None:
     written = hours.dump_json(BERLIN_OFFICE_IN_2026)
     assert hours.validate_json(written, strict=True, extra="forbid") == BERLIN_OFFICE_IN_2026
     assert b'{"opens":"14:00:30","closes":"24:00"}' in written
+
+
+@pytest.mark.parametrize("day", ["0", "1577836800", "2026-1-1", "2026-02-30", "1899-12-31", "2200-01-01", 20260101])
+@pytest.mark.parametrize("where", ["holidays", "shifts", "breaks"])
+def test_the_days_of_a_calendar_are_days_of_this_world_and_written_as_such(where: str, day: object) -> None:
+    def with_day(written: object) -> str:
+        return json.dumps({**LABOUR_DAY, "hours": {"time_zone": "Europe/Berlin", where: [_on(where, written)]}})
+
+    revision = TypeAdapter(ReviseCalendar)
+    revision.validate_json(with_day("2026-05-01"), strict=True, extra="forbid")
+    refused = with_day(day)
+    with pytest.raises(ValidationError):
+        revision.validate_json(refused, strict=True, extra="forbid")
+
+
+def _on(where: str, day: object) -> object:
+    return day if where == "holidays" else {"on": day, "intervals": []}

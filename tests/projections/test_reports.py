@@ -40,7 +40,7 @@ DEFINITION = ReportDefinition(
         Parameter("baker", "Who.", required=True),
         Parameter("oven", "Which.", values=("old", "new")),
         Parameter("flour", "Of what.", repeated=True),
-        Parameter("by", "Divided by."),
+        Parameter("by", "Divided by.", listed=("baker",)),
         Parameter("limit", "How many rows."),
         Parameter("cursor", "The next page."),
         Parameter("known_at", "When."),
@@ -116,19 +116,25 @@ def test_what_is_absent_is_none() -> None:
     ],
 )
 def test_a_parameter_in_another_form_is_refused_by_name_and_not_repeated(name: str, value: str) -> None:
-    question = asked(**{"baker": "Ada", name: value})
     with pytest.raises(ParameterIsInvalid) as refused:
-        _read_all(question)
+        _read_all(**{"baker": "Ada", name: value})
     assert refused.value.pointer == f"/{name}"
     assert value not in refused.value.details["because"].split()
 
 
-def _read_all(question: Question) -> None:
+def _read_all(**parameters: str) -> None:
+    question = asked(**parameters)
     question.day("from")
     question.one("oven")
     question.listed("by", ["baker"], 1)
     question.page("loaves")
     question.instant("known_at")
+
+
+@pytest.mark.parametrize("value", ["oven", "baker,oven", ",", "baker,"])
+def test_a_word_that_is_not_among_those_that_may_be_named_is_refused_whether_it_is_read_or_not(value: str) -> None:
+    with pytest.raises(ParameterIsInvalid):
+        asked(baker="Ada", by=value)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"baker": "Ada", "butter": "yes"}, {"baker": ["Ada", "Grace"]}])
