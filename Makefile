@@ -20,7 +20,7 @@ WORKERS ?= 2
 FULLY_COVERED := domain/*,infrastructure/event_store*.py,infrastructure/codec.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install develop run test lint format typecheck pytest bench chaos lock
+.PHONY: help install develop run test lint format typecheck pytest bench chaos fuzz lock
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: develop ## Measure what is fast and what is not, side by side in one run
 
 chaos: develop ## Kill, stop and starve everything that runs, under load, and examine what is stored
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
+
+fuzz: develop ## Send malformed input at length, and hold every operation to its description in every role
+	RAPPORT_FULL=1 $(BIN)/python -m pytest tests/fuzz tests/interface --capture no $(PYTEST_OPTIONS)
 
 lock: ## Pin all packages again, from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-strip-extras --no-emit-index-url --quiet --upgrade \

@@ -1,4 +1,5 @@
 """Malformed input in bulk: at the decoding layer, through the application, and as bytes on raw connections.
 
-The amounts are those of a quick run; `RAPPORT_FULL=1` takes the full ones.
+And a program that nobody here wrote, which holds every operation to its description. The amounts are those of a quick
+run; `make fuzz` takes the full ones.
 """

@@ -1,29 +1,22 @@
-"""Makes malformed bodies out of good ones, the same in every run."""
+"""Makes malformed input out of what would be accepted: bodies of every command, and questions; always the same."""
 
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
+from api.decoding import Decoder
 from api.problems import Problem
 from api.submissions import CommandForm, form_of
 from application.commands import COMMANDS
-from tests.api.bodies import ACME, ADA, CALL, FLOUR, invoice
+from tests.interface.accepted import ACCEPTED, filled
 
 IS_FULL = os.environ.get("RAPPORT_FULL") == "1"
 
-GOOD: dict[str, dict[str, Any]] = {
-    "register-customer": ACME | ADA,
-    "record-interaction": CALL,
-    "register-product": FLOUR,
-    "post-invoice": invoice("R-1"),
-    "agree-payment-terms": {
-        "terms": {"due_basis": "invoice", "due_days": 30, "discount_days": 10, "discount_percent": "2.00"},
-        "valid_from": "2026-01-01",
-    },
-    "change-credit-limit": {"limit": {"amount": "1000.00", "currency": "EUR"}},
-}
+GOOD: Mapping[str, Any] = {name: filled(accepted.body, {}) for name, accepted in ACCEPTED.items()}
+"""For every command a body that it takes."""
 _VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -56,17 +49,45 @@ def malformed(count: int, seed: int) -> Iterator[tuple[CommandForm, bytes]]:
     while made < count:
         form = dice.choice(forms)
         body = _spoilt(dice, GOOD[form.definition.name])
-        if not _is_taken(form, body):
+        if not is_taken(form.decode, body):
             made += 1
             yield form, body
 
 
-def _is_taken(form: CommandForm, body: bytes) -> bool:
+def is_taken(decode: Decoder[Any], body: bytes) -> bool:
+    """Whether a body is one."""
     try:
-        form.decode(body)
+        decode(body)
     except Problem:
         return False
     return True
+
+
+def in_line(form: CommandForm, body: bytes, key: str) -> bytes:
+    """A line of a bulk body in which a body stands."""
+    line = {"key": key, "command": form.definition.name}
+    if not form.definition.creates:
+        line["target"] = "number:C-1001"
+    return b'%b,"data":%b}\n' % (json.dumps(line).encode()[:-1], body)
+
+
+def questions(count: int, seed: int, paths: Mapping[str, list[str]]) -> Iterator[tuple[str, bytes]]:
+    """Paths, each with a query string; `paths` has the names of the parameters of each."""
+    dice = random.Random(seed)  # noqa: S311 - the same in every run
+    for _ in range(count):
+        path = dice.choice(list(paths))
+        pairs = [
+            quote(dice.choice([*paths[path], "nonsense", "\x00", ""])).encode() + b"=" + _said(dice)
+            for _ in range(dice.randint(1, 3))
+        ]
+        named = dice.choice(["number:C-1001", "%00", "%ED%A0%80", "%ff", "%2F", ".", "..", "x" * 300, "a:b:c"])
+        yield path.replace("{id}", named).replace("{key}", named), dice.choice([b"&", b"&", b";"]).join(pairs)
+
+
+def _said(dice: random.Random) -> bytes:
+    if dice.random() < 0.5:
+        return quote(str(dice.choice(_VALUES))[:200]).encode()
+    return dice.choice([b"%", b"%zz", b"%00", b"%ff", b"%ED%A0%80", b"1e9", b"-1", b"2026-02-30", b"9" * 400, b"+"])
 
 
 def _spoilt(dice: random.Random, good: dict[str, Any]) -> bytes:
@@ -74,16 +95,16 @@ def _spoilt(dice: random.Random, good: dict[str, Any]) -> bytes:
         return json.dumps(_replaced(dice, good)).encode()
     body = bytearray(json.dumps(good, ensure_ascii=dice.random() < 0.5).encode())
     for _ in range(dice.randint(1, 3)):
-        place = dice.randrange(len(body))
+        place = dice.randrange(len(body) + 1)
         match dice.randrange(4):
-            case 0:
+            case 0 if place < len(body):
                 body[place] ^= 1 << dice.randrange(8)
             case 1:
                 del body[place : place + dice.randint(1, 20)]
             case 2:
                 body[place:place] = dice.choice(_TOKENS)
             case _:
-                body[place:place] = body[: dice.randrange(len(body))]
+                body[place:place] = body[: dice.randrange(len(body) + 1)]
     return bytes(body)
 
 
