@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from api import VERSION
 from api.authentication import Doorkeeper
 from api.bulk import BulkRoute
 from api.commands import CommandRoutes, Submits
 from api.customers import CustomerCards, CustomerRoutes, Opens
+from api.documentation import DocumentationRoutes
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
 from api.health import Check, HealthRoutes
@@ -26,8 +26,7 @@ from api.lag import Lag
 from api.log_reading import ReadsLog
 from api.logs import configure as configure_logs
 from api.metrics import Counter, Gauge, Metrics
-from api.openapi import Description
-from api.operations import Operation, Router
+from api.operations import Operation
 from api.public_holidays import HolidayRoutes
 from api.reports import ReportRoutes
 from api.server import ServerLimits, make_server
@@ -104,11 +103,11 @@ class Ports:
 
 
 def create_app(ports: Ports, limits: Limits | None = None) -> Service:
-    """The service over these ports."""
+    """The service over these ports, an application of FastAPI."""
     limits = limits or Limits()
+    documents = EventDocuments(ports.event_classes)
     news = News(ports.log)
     health = HealthRoutes(ports.checks, ports.metrics, ports.measure)
-    description = describe(ports, limits, news, health)
     ports.metrics.add(
         Gauge("rapport_queue_commands", "Commands that wait to be decided.", lambda: {(): ports.writer.queue_length})
     )
@@ -127,19 +126,14 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
         news.stop()
 
     return Service(
-        Router(description.operations),
+        _operations(ports, limits, documents, news, health),
+        documents,
         Doorkeeper(KeyRing(ports.usable_keys)),
         ports.metrics,
         limits=limits,
         lifespan=lifespan,
         on_stopping=stop_waiting,
     )
-
-
-def describe(ports: Ports, limits: Limits, news: News, health: HealthRoutes) -> Description:
-    """All operations, and what is to be said about them."""
-    documents = EventDocuments(ports.event_classes)
-    return Description(_operations(ports, limits, documents, news, health), documents, VERSION)
 
 
 def _operations(
@@ -171,6 +165,7 @@ def _operations(
     yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
     yield from HolidayRoutes().operations()
     yield from health.operations()
+    yield from DocumentationRoutes().operations()
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -8,8 +8,8 @@ from application.keys import KeyRing, fingerprint
 _SCHEME = b"bearer "
 KEY_BYTES_MAX = 200
 """Ours have 51; what is longer is no key and not worth a hash."""
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="rapport"')
-_INVALID_TOKEN = (b"www-authenticate", b'Bearer realm="rapport", error="invalid_token"')
+_CHALLENGE = {"www-authenticate": 'Bearer realm="rapport"'}
+_INVALID_TOKEN = {"www-authenticate": 'Bearer realm="rapport", error="invalid_token"'}
 
 
 class Doorkeeper:
@@ -23,17 +23,17 @@ class Doorkeeper:
         roles = operation.roles
         if isinstance(roles, Access):
             return
-        given = request.headers.get(b"authorization", b"")
+        given = request.given.get(b"authorization", b"")
         if given[: len(_SCHEME)].lower() != _SCHEME:
-            raise Problem(NOT_AUTHENTICATED, headers=[_CHALLENGE])
+            raise Problem(NOT_AUTHENTICATED, headers=_CHALLENGE)
         secret = given[len(_SCHEME) :]
         if len(secret) > KEY_BYTES_MAX:
-            raise Problem(NOT_AUTHENTICATED, headers=[_INVALID_TOKEN])
+            raise Problem(NOT_AUTHENTICATED, headers=_INVALID_TOKEN)
         mark = fingerprint(secret)
         # A look-up by SHA-256 tells nothing by its duration: nobody can choose the hash of a guess.
         principal = self._keys.known(mark) or await self._keys.find(mark)
         if principal is None:
-            raise Problem(NOT_AUTHENTICATED, headers=[_INVALID_TOKEN])
+            raise Problem(NOT_AUTHENTICATED, headers=_INVALID_TOKEN)
         request.principal = principal
         if principal.role not in roles:
             allowed = ", ".join(sorted(roles))

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from starlette.responses import Response
+
 from api.bulk_lines import (
     Count,
     HowToTakeThem,
@@ -42,7 +44,7 @@ from api.problems import (
     from_refusal,
 )
 from api.requests import Request
-from api.responses import NDJSON, Response
+from api.responses import NDJSON, Streamed
 from api.service import Limits
 from api.submissions import Circumstances, CommandForm, SubmissionMaker
 from application.commands import Role
@@ -150,7 +152,7 @@ class BulkRoute:
         request.check_media_type(NDJSON)
         if how.atomic:
             return Response(await self._together(progress), media_type=NDJSON)
-        return Response(self._one_by_one(progress), media_type=NDJSON)
+        return Streamed(self._one_by_one(progress), NDJSON)
 
     async def _one_by_one(self, progress: _Progress) -> AsyncGenerator[bytes]:
         reader = asyncio.create_task(self._read(progress), name="bulk lines")
@@ -215,7 +217,7 @@ class BulkRoute:
 
     async def _together(self, progress: _Progress) -> bytes:
         limits, how = self._limits, progress.how
-        body = await progress.request.body(
+        body = await progress.request.whole_body(
             NDJSON, bytes_max=limits.bulk_atomic_bytes_max, seconds_max=limits.body_pause_seconds_max
         )
         splitter = LineSplitter(limits.bulk_line_bytes_max)

@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 from uuid import UUID
 
 from pydantic import StringConstraints
+from starlette.responses import Response
 
 from api.event_documents import EventDocuments, ShownEvent
 from api.operations import Body, Handler, KnownProblem, Operation, QueryReader
@@ -30,7 +31,7 @@ from api.problems import (
     Problem,
 )
 from api.requests import Request
-from api.responses import JSON, Headers, Response
+from api.responses import JSON, WrittenJson
 from api.service import Limits
 from api.shapes import described
 from api.submissions import (
@@ -200,23 +201,23 @@ class CommandRoutes:
             target = None if definition.creates else _target(request, definition)
             expected_version = None if definition.creates else request.expected_version()
             circumstances = Circumstances.of(request)
-            body = await request.body(
+            body = await request.whole_body(
                 JSON, bytes_max=self._limits.request_bytes_max, seconds_max=self._limits.body_pause_seconds_max
             )
             command = form.decode(body)
             addressed = Addressed(form=form, command=command, key=key, target=target, expected_version=expected_version)
             answer = await self._writer.submit(self._make(addressed, circumstances))
-            headers: Headers = [(b"etag", b'"%d"' % answer.version)]
+            headers = {"etag": f'"{answer.version}"'}
             is_new = False
             if definition.creates and not answer.dry_run:
-                headers.append((b"location", location.format(id=answer.target_id).encode()))
+                headers["location"] = location.format(id=answer.target_id)
                 is_new = not answer.replayed
-            return Response(self._documents.answer(answer), 201 if is_new else 200, headers=headers)
+            return WrittenJson(self._documents.answer(answer), 201 if is_new else 200, headers)
 
         return handle
 
     async def _find_command(self, request: Request) -> Response:
-        (key,) = request.values
+        key: str = request.path_params["key"]
         principal, whose = request.principal, self._whose(request).principal
         if whose not in {None, principal.actor} and principal.role not in _READS_ALL_COMMANDS:
             raise Problem(ROLE_NOT_ALLOWED, facts={"role": principal.role})
@@ -228,7 +229,7 @@ class CommandRoutes:
             raise Problem(COMMAND_NOT_FOUND)
         events = tuple(await self._log.events(stored.first_position, stored.last_position))
         answer = Answer(stored.target_id, stored.target_version, events, replayed=True)
-        return Response(self._documents.answer(answer), headers=[(b"etag", b'"%d"' % stored.target_version)])
+        return WrittenJson(self._documents.answer(answer), headers={"etag": f'"{stored.target_version}"'})
 
 
 _ETAG = {"ETag": "The version of the stream after the command, for `If-Match`."}
@@ -236,7 +237,7 @@ _LOCATION = {"Location": "Where the new stream is found."}
 
 
 def _target(request: Request, definition: CommandDefinition) -> str:
-    (target,) = request.values
+    target: str = request.path_params["id"]
     if not is_reference(target):
         raise definition.aggregate.not_found
     return target

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 from pydantic import Field, StringConstraints, TypeAdapter
+from starlette.responses import Response
 
 from api.customer_documents import CustomerCardDocument, CustomerListDocument
 from api.event_documents import EventDocuments, ShownEvent
@@ -29,7 +30,7 @@ from api.operations import Body, Operation, QueryReader
 from api.patience import ANSWER_SECONDS_MAX, patiently
 from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
 from api.requests import Request
-from api.responses import Response
+from api.responses import WrittenJson
 from api.service import Limits
 from api.shapes import described
 from application.commands import Role
@@ -180,14 +181,14 @@ class CustomerRoutes:
 
     async def _card(self, request: Request) -> Response:
         asked: AsItHolds = self._card_query(request)
-        customer = await stream_named(request.values[0], CUSTOMER, self._log)
+        customer = await stream_named(request.path_params["id"], CUSTOMER, self._log)
         day = asked.valid_at or self._today()
         query = partial(customer_card.card, customer_id=customer, valid_at=day, zone=self._cards.zone)
         position = await self._position(asked, customer_card.OF_CARDS)
         reading = self._cards.models.read_together(customer_card.OF_CARDS, query, position=position)
         card: CustomerCard = await patiently(reading, ANSWER_SECONDS_MAX)
         show = await self._cards.open(card.events)
-        return Response(canonical_json(card.document(show)))
+        return WrittenJson(canonical_json(card.document(show)))
 
     async def _list(self, request: Request) -> Response:
         asked: ListParameters = self._list_query(request)
@@ -218,7 +219,7 @@ class CustomerRoutes:
             "customers": [each.document(show) for each in page],
             "next_cursor": None if last is None else _make_cursor(snapshot.position, day, last),
         }
-        return Response(canonical_json(answer))
+        return WrittenJson(canonical_json(answer))
 
     def _today(self) -> date:
         return self._clock().astimezone(self._cards.zone).date()
@@ -243,7 +244,7 @@ class CustomerRoutes:
     async def _history(self, request: Request) -> Response:
         asked: HistoryParameters = self._history_query(request)
         limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
-        customer = await stream_named(request.values[0], CUSTOMER, self._log)
+        customer = await stream_named(request.path_params["id"], CUSTOMER, self._log)
         position = await position_of(asked, self._log, self._clock())
         if position is None:
             position = await self._log.head()
@@ -259,7 +260,7 @@ class CustomerRoutes:
             b"true" if more else b"false",
             position,
         )
-        return Response(body)
+        return WrittenJson(body)
 
 
 def _make_cursor(position: int, day: date, number: str) -> str:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from api.operations import Operation
 from api.possible_problems import by_status
 
-CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
+CONTENT_POLICY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 def docs_page(operations: Iterable[Operation], version: str) -> bytes:

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
+from starlette.responses import Response
 
 from api.event_documents import EventDocuments, ShownEvent
 from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named, wrong_parameter
 from api.operations import Body, Handler, Operation, QueryReader
 from api.problems import LOG_UNAVAILABLE
 from api.requests import Request
-from api.responses import Response
+from api.responses import WrittenJson
 from api.service import Limits
 from api.shapes import described
 from application.aggregates import Aggregate
@@ -202,20 +203,20 @@ class EventRoutes:
                 await self._news.wait_beyond(after, deadline - loop.time())
         head = max(after, await self._log.head())
         body = b'{"events":%b,"after":%d,"position":%d}' % (self._documents.many(events), after, head)
-        return Response(body)
+        return WrittenJson(body)
 
     def _stream_handler(self, aggregate: Aggregate[Any]) -> Handler:
         async def handle(request: Request) -> Response:
             asked: StreamParameters = self._stream_query(request)
             limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
-            stream = await stream_named(request.values[0], aggregate, self._log)
+            stream = await stream_named(request.path_params["id"], aggregate, self._log)
             events = await self._log.stream(stream, asked.after, limit)
             if not events or events[0].type.partition(".")[0] != aggregate.name:
                 await refuse_absent(stream, aggregate, self._log)
             version = events[-1].version if events else asked.after
             many = self._documents.many(events)
             body = b'{"id":"%b","version":%d,"events":%b}' % (str(stream).encode(), version, many)
-            return Response(body, headers=[(b"etag", b'"%d"' % version)])
+            return WrittenJson(body, headers={"etag": f'"{version}"'})
 
         return handle
 

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from pydantic_core import to_json
+from starlette.responses import Response
 
 from api.metrics import MEDIA_TYPE, Metrics
 from api.operations import EVERYONE, Body, Operation
 from api.requests import Request
-from api.responses import Response
+from api.responses import WrittenJson
 from api.shapes import described
 
 Check: TypeAlias = Callable[[], Awaitable[None]]
@@ -88,7 +89,7 @@ class HealthRoutes:
         )
 
     async def _live(self, _request: Request) -> Response:
-        return Response(to_json(Liveness(alive=True)))
+        return WrittenJson(to_json(Liveness(alive=True)))
 
     async def _ready(self, _request: Request) -> Response:
         async with self._asking:
@@ -100,7 +101,7 @@ class HealthRoutes:
         readiness = self._readiness
         if self.is_stopping:
             readiness = Readiness(ready=False, checks={**readiness.checks, "stays": False})
-        return Response(to_json(readiness), 200 if readiness.ready else 503)
+        return WrittenJson(to_json(readiness), 200 if readiness.ready else 503)
 
     async def _measured(self, _request: Request) -> Response:
         await _passes(self._refresh)

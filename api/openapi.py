@@ -4,16 +4,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pydantic_core import to_json
-
-from api.docs_page import CONTENT_POLICY, docs_page
 from api.event_documents import EventDocuments
 from api.openapi_schemas import REFERENCE, Json, Schemas
-from api.operations import EVERYONE, Body, Operation
+from api.operations import EVERYONE, Operation
 from api.possible_problems import by_status, problems_of_lines
 from api.problems import NOT_AUTHENTICATED, ProblemType, Retry
-from api.requests import Request
-from api.responses import Response
 from api.submissions import KEY_PATTERN
 from application.shapes import REFERENCE_LENGTH_MAX
 
@@ -58,117 +53,64 @@ _CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate.", "schem
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 
-class Description:
-    """Describes operations; makes the description when it is first asked for."""
+def completed(document: Json, operations: Iterable[Operation], documents: EventDocuments) -> Json:
+    """FastAPI's description with what is read and answered as bytes: parameters, bodies, answers and their schemas."""
+    operations = tuple(operations)
+    schemas, shared = Schemas(operations, documents), _Shared()
+    for operation in operations:
+        document["paths"][operation.path][operation.method.lower()] |= _described(operation, schemas, shared)
+    return {
+        **document,
+        "security": [{"key": []}],
+        "components": {
+            "schemas": schemas.components,
+            "responses": shared.responses,
+            "parameters": shared.parameters,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "rapport keys create"}},
+        },
+    }
 
-    def __init__(self, operations: Iterable[Operation], documents: EventDocuments, version: str) -> None:
-        self.operations = (*operations, *self._own())
-        self._documents = documents
-        self._version = version
-        self._json: bytes | None = None
-        self._page: bytes | None = None
 
-    def _own(self) -> Iterator[Operation]:
-        yield Operation(
-            name="read-openapi",
-            method="GET",
-            path="/openapi.json",
-            tag="documentation",
-            summary="Read this description",
-            roles=EVERYONE,
-            handler=self._answer_json,
-            answers={200: Body({"application/vnd.oai.openapi+json": None}, "OpenAPI 3.1, as JSON.")},
-        )
-        yield Operation(
-            name="read-documentation",
-            method="GET",
-            path="/docs",
-            tag="documentation",
-            summary="Read a page with all operations",
-            roles=EVERYONE,
-            handler=self._answer_page,
-            answers={200: Body({"text/html": None}, "A page that needs no script and nothing from elsewhere.")},
-        )
-
-    async def _answer_json(self, _request: Request) -> Response:
-        if self._json is None:
-            self._json = to_json(self.document())
-        return Response(self._json, media_type=b"application/vnd.oai.openapi+json;version=3.1")
-
-    async def _answer_page(self, _request: Request) -> Response:
-        if self._page is None:
-            self._page = docs_page(self.operations, self._version)
-        return Response(self._page, media_type=b"text/html; charset=utf-8", headers=[CONTENT_POLICY])
-
-    def document(self) -> Json:
-        """The whole description."""
-        schemas, shared = Schemas(self.operations, self._documents), _Shared()
-        paths: dict[str, Json] = {}
-        for operation in self.operations:
-            paths.setdefault(operation.path, {})[operation.method.lower()] = self._operation(operation, schemas, shared)
-        return {
-            "openapi": "3.1.0",
-            "info": {
-                "title": "Rapport",
-                "version": self._version,
-                "summary": "Customers, and what happens with them, as events that are never changed.",
-                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            },
-            "security": [{"key": []}],
-            "paths": paths,
-            "components": {
-                "schemas": schemas.components,
-                "responses": shared.responses,
-                "parameters": shared.parameters,
-                "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "rapport keys create"}},
-            },
+def _described(operation: Operation, schemas: Schemas, shared: "_Shared") -> Json:
+    """What FastAPI reads from the parameters of a function, and an operation says itself."""
+    described: dict[str, Json] = {}
+    if operation.roles is EVERYONE:
+        described["security"] = []
+    named = [*_path_values(operation), *_headers(operation)]
+    parameters = [
+        *(shared.parameter(each) for each in named),
+        *schemas.parameters(operation),
+        *schemas.declared(operation),
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = {
+            "description": operation.body.description,
+            "required": True,
+            "content": schemas.content(operation.body, "validation"),
         }
-
-    @staticmethod
-    def _operation(operation: Operation, schemas: Schemas, shared: "_Shared") -> Json:
-        described: dict[str, Json] = {
-            "operationId": operation.name,
-            "tags": [operation.tag],
-            "summary": operation.summary,
-            "description": operation.meaning,
-        }
-        if operation.roles is EVERYONE:
-            described["security"] = []
-        named = [*_path_values(operation), *_headers(operation)]
-        parameters = [
-            *(shared.parameter(each) for each in named),
-            *schemas.parameters(operation),
-            *schemas.declared(operation),
-        ]
-        if parameters:
-            described["parameters"] = parameters
-        if operation.body is not None:
-            described["requestBody"] = {
-                "description": operation.body.description,
-                "required": True,
-                "content": schemas.content(operation.body, "validation"),
+    answers = {
+        str(status): _without_empty(
+            {
+                "description": body.description,
+                "headers": {
+                    name: {"description": says, "schema": {"type": "string"}} for name, says in body.headers.items()
+                },
+                "content": schemas.content(body, "serialization"),
             }
-        answers = {
-            str(status): _without_empty(
-                {
-                    "description": body.description,
-                    "headers": {
-                        name: {"description": says, "schema": {"type": "string"}} for name, says in body.headers.items()
-                    },
-                    "content": schemas.content(body, "serialization"),
-                }
-            )
-            for status, body in operation.answers.items()
-        }
-        if lines := problems_of_lines(operation):
-            _add_problems_of_lines(answers["200"], lines)
-        for status, problems in by_status(operation).items():
-            if str(status) in answers:
-                _add_problems(answers[str(status)], problems)
-            else:
-                answers[str(status)] = shared.response(status, problems)
-        described["responses"] = dict(sorted(answers.items()))
-        return described
+        )
+        for status, body in operation.answers.items()
+    }
+    if lines := problems_of_lines(operation):
+        _add_problems_of_lines(answers["200"], lines)
+    for status, problems in by_status(operation).items():
+        if str(status) in answers:
+            _add_problems(answers[str(status)], problems)
+        else:
+            answers[str(status)] = shared.response(status, problems)
+    described["responses"] = dict(sorted(answers.items()))
+    return described
 
 
 class _Shared:

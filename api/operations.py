@@ -2,17 +2,16 @@
 
 import enum
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
-from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
+from starlette.responses import Response
 
-from api.problems import INVALID_PARAMETER, METHOD_NOT_ALLOWED, PATH_NOT_FOUND, FieldError, Problem, ProblemType
+from api.problems import INVALID_PARAMETER, FieldError, Problem, ProblemType
 from api.requests import Request
-from api.responses import Response
 from application.commands import Role
 from domain.errors import Refusal
 
@@ -156,71 +155,3 @@ def shown_name(location: Sequence[int | str]) -> str:
 
 PARAMETER_NAME_LENGTH_MAX = 40
 """No parameter of ours is longer; what is longer was not meant as a name."""
-
-
-class Router:
-    """Finds operations by method and path in time that does not depend on how many there are."""
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        self._root = _Node()
-        names: set[str] = set()
-        for operation in operations:
-            if operation.name in names:
-                msg = f"two operations are called {operation.name}"
-                raise ValueError(msg)
-            names.add(operation.name)
-            node = self._root
-            for segment in operation.path.split("/")[1:]:
-                node = node.open_child() if segment.startswith("{") else node.named.setdefault(segment, _Node())
-            if operation.method in node.operations:
-                msg = f"two operations answer {operation.method} {operation.path}"
-                raise ValueError(msg)
-            node.operations[operation.method] = operation
-
-    def find(self, request: Request) -> Operation:
-        """The operation that answers, with the open parts of the path put into the request. Raises a `Problem`."""
-        node = self._root
-        values: list[str] = []
-        for segment in _segments(request):
-            below = node.named.get(segment)
-            if below is None and segment:
-                below = node.open
-                values.append(segment)
-            if below is None:
-                raise Problem(PATH_NOT_FOUND)
-            node = below
-        if not node.operations:
-            raise Problem(PATH_NOT_FOUND)
-        method = request.scope["method"]
-        operation = node.operations.get("GET" if method == "HEAD" else method)
-        if operation is None:
-            allowed = [*node.operations, *(["HEAD"] if "GET" in node.operations else [])]
-            raise Problem(METHOD_NOT_ALLOWED, headers=[(b"allow", ", ".join(sorted(allowed)).encode())])
-        request.values = tuple(values)
-        return operation
-
-
-@dataclass(slots=True)
-class _Node:
-    """One place in the tree of paths: what is below it by name, and below any other text."""
-
-    named: dict[str, "_Node"] = field(default_factory=dict)
-    open: "_Node | None" = None
-    operations: dict[str, Operation] = field(default_factory=dict)
-
-    def open_child(self) -> "_Node":
-        if self.open is None:
-            self.open = _Node()
-        return self.open
-
-
-def _segments(request: Request) -> list[str]:
-    """The decoded parts of the path; an encoded slash belongs to its part, as in the document number 2026/17."""
-    raw: bytes = request.scope.get("raw_path") or b""
-    if b"%" not in raw:
-        path: str = request.scope["path"]
-        return path.split("/")[1:]
-    try:
-        return [unquote(segment, errors="strict") for segment in raw.decode("ascii").split("/")[1:]]
-    except UnicodeDecodeError:
-        raise Problem(PATH_NOT_FOUND) from None

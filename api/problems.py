@@ -20,7 +20,7 @@ from domain.errors import Refusal
 
 _LOG = logging.getLogger(__name__)
 
-MEDIA_TYPE = b"application/problem+json"
+MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:rapport:problem:"
 
 RETRY_AFTER_SECONDS = 1
@@ -233,7 +233,7 @@ class Problem(Exception):  # noqa: N818 - it is the answer that the sender gets
         *,
         detail: str | None = None,
         errors: Iterable[FieldError] = (),
-        headers: Iterable[tuple[bytes, bytes]] = (),
+        headers: Mapping[str, str] | None = None,
         current_version: int | None = None,
         position: int | None = None,
         facts: Mapping[str, str] | None = None,
@@ -242,9 +242,9 @@ class Problem(Exception):  # noqa: N818 - it is the answer that the sender gets
     ) -> None:
         super().__init__(kind.code)
         self.kind = kind
-        self.headers = [*headers]
+        self.headers = dict(headers or {})
         if kind.retry is Retry.SAME_REQUEST:
-            self.headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+            self.headers["retry-after"] = str(RETRY_AFTER_SECONDS)
         self.document = ProblemDocument(
             type=kind.uri,
             title=kind.rule,
@@ -285,6 +285,10 @@ def from_refusal(refusal: Refusal, *, within: str = "", in_query: bool = False) 
         position=None if position is None else int(position),
         facts=facts,
     )
+
+
+FORESEEN = (Problem, Refusal, QueueIsFull, LogUnavailable)
+"""What a request may end with; everything else is an error of the program."""
 
 
 def from_error(error: BaseException, *, in_query: bool = False) -> Problem:

@@ -11,11 +11,12 @@ from typing import Annotated
 import holidays
 from pydantic import Field, StringConstraints
 from pydantic_core import to_json
+from starlette.responses import Response
 
 from api.log_reading import wrong_parameter
 from api.operations import ALL_ROLES, Body, Operation, QueryReader
 from api.requests import Request
-from api.responses import Response
+from api.responses import WrittenJson
 from api.shapes import described
 
 YEARS_MAX = 10
@@ -102,4 +103,6 @@ class HolidayRoutes:
         except HolidaysAreUnknown:
             detail = "no public holidays are known of this country or this part of it"
             raise wrong_parameter(parameter="country", detail=detail) from None
-        return Response(to_json(PublicHolidays(country=asked.country, subdivision=asked.subdivision, holidays=found)))
+        return WrittenJson(
+            to_json(PublicHolidays(country=asked.country, subdivision=asked.subdivision, holidays=found))
+        )

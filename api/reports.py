@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_core import to_json
+from starlette.responses import Response
 
 from api.event_documents import EventDocuments
 from api.events import READS_THE_LOG
@@ -25,7 +26,7 @@ from api.problems import (
 )
 from api.report_documents import EvidenceDocument, document_of, schema_of
 from api.requests import Request
-from api.responses import CSV, Response
+from api.responses import CSV, WrittenJson
 from api.service import Limits
 from api.shapes import described
 from application.commands import Role
@@ -183,7 +184,7 @@ class ReportRoutes:
             )
 
     async def _list(self, _request: Request) -> Response:
-        return Response(self._catalogue)
+        return WrittenJson(self._catalogue)
 
     def _runner(self, definition: ReportDefinition, known: Sequence[DeclaredParameter]) -> Handler:
         query = QueryReader(HowToAnswer)
@@ -193,10 +194,10 @@ class ReportRoutes:
             asked: HowToAnswer = query.read(own)
             question = await self._question(definition, asked, parameters)
             answer = await patiently(self._reports.run(definition.name, question), ANSWER_SECONDS_MAX)
-            vary = [(b"vary", b"accept")]
+            vary = {"vary": "accept"}
             if _wants_csv(request, asked.format):
-                return Response(answer.csv(), media_type=CSV + b"; charset=utf-8; header=present", headers=vary)
-            return Response(answer.json(), headers=vary)
+                return Response(answer.csv(), headers=vary, media_type=f"{CSV}; charset=utf-8; header=present")
+            return WrittenJson(answer.json(), headers=vary)
 
         return handle
 
@@ -215,7 +216,7 @@ class ReportRoutes:
             if asked.events:
                 events = self._documents.many(await self._log.events_at(evidence.positions))
                 body = b'%b,"events":%b}' % (body[:-1], events)
-            return Response(body)
+            return WrittenJson(body)
 
         return handle
 
@@ -269,5 +270,5 @@ def _parted(request: Request, known: Sequence[DeclaredParameter]) -> tuple[dict[
 def _wants_csv(request: Request, asked: str | None) -> bool:
     if asked is not None:
         return asked == "csv"
-    accepted: Sequence[bytes] = request.headers.get(b"accept", b"").split(b",")
-    return any(each.partition(b";")[0].strip().lower() == CSV for each in accepted)
+    accepted = request.given.get(b"accept", b"").split(b",")
+    return any(each.partition(b";")[0].strip().lower() == CSV.encode() for each in accepted)

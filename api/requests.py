@@ -2,10 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote
 from uuid import UUID
+
+from starlette import requests
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+from typing_extensions import override
 
 from api.problems import (
     BODY_TOO_LARGE,
@@ -18,11 +24,8 @@ from api.problems import (
 )
 from application.keys import Principal
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
+REQUEST = "rapport.request"
+"""Where a request is found in its scope: FastAPI and Starlette make requests of their own, for themselves."""
 PARAMETERS_MAX = 50
 """More parameters than any route has; parsing stops there."""
 DRAINED_BYTES_MAX = 65_536
@@ -51,45 +54,52 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 _PSEUDONYM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
 
-class SenderHasGone(Exception):  # noqa: N818 - it says what happened
-    """The connection ended before the request did; nobody waits for an answer."""
-
-
-class Request:
-    """One request. `values` are the parts of the path that the route leaves open, in their order."""
-
-    __slots__ = ("_receive", "body_is_read", "headers", "principal", "scope", "values")
+class Request(requests.Request):
+    """A request of Starlette, whose body, headers and parameters are also read within limits."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
-        self._receive = receive
-        self.values: tuple[str, ...] = ()
+        super().__init__(scope, receive)
+        self.given: dict[bytes, bytes] = dict(scope["headers"])
+        """The headers by their names in lower case: a dozen are asked for, and Starlette's are a list."""
         self.principal: Principal
+        """Who sends it; not there where nobody was asked for a key."""
+        self.counted_for: str | None = None
+        """The actor among whose requests under way it is counted."""
+        self.problem: str | None = None
+        """The code of the problem that it was answered with."""
         self.body_is_read = False
-        given = scope["headers"]
-        self.headers: dict[bytes, bytes] = dict(given)
-        if len(self.headers) != len(given):
-            names = [name for name, _ in given]
+
+    @property
+    @override
+    def path_params(self) -> dict[str, Any]:
+        """The open parts of the path, decoded, by their names."""
+        return {name: unquote(part) for name, part in super().path_params.items()}
+
+    def check_headers(self) -> None:
+        """Refuse a header that is given more than once where only one can be meant."""
+        names = [name for name, _ in self.scope["headers"]]
+        if len(self.given) != len(names):
             for name in _GIVEN_ONCE:
                 if names.count(name) > 1:
                     raise _malformed(name, "the header is given more than once")
 
-    async def body(self, media_type: bytes, *, bytes_max: int, seconds_max: float) -> bytes:
+    async def whole_body(self, media_type: str, *, bytes_max: int, seconds_max: float) -> bytes:
         """The whole body. Raises a `Problem` if it has another media type, is too long or does not arrive."""
         self.check_media_type(media_type)
         self._check_length(bytes_max)
+        chunks, size, more = [], 0, True
         try:
             async with asyncio.timeout(seconds_max):
-                message = await self._next()
-                body: bytes = message.get("body", b"")
-                if message.get("more_body", False):
-                    body = await self._rest(body, bytes_max)
+                while more:
+                    chunk, more = await self._next()
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > bytes_max:
+                        raise _too_large(bytes_max)
         except TimeoutError:
             raise Problem(BODY_TOO_SLOW) from None
         self.body_is_read = True
-        if len(body) > bytes_max:
-            raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
-        return body
+        return b"".join(chunks)
 
     async def chunks(self, *, seconds_max: float) -> AsyncIterator[bytes]:
         """The body piece by piece; a pause may last `seconds_max`."""
@@ -97,54 +107,43 @@ class Request:
         while more:
             try:
                 async with asyncio.timeout(seconds_max):
-                    message = await self._next()
+                    chunk, more = await self._next()
             except TimeoutError:
                 raise Problem(BODY_TOO_SLOW) from None
-            more = message.get("more_body", False)
             self.body_is_read = not more
-            yield message.get("body", b"")
+            yield chunk
 
-    async def _rest(self, begun: bytes, bytes_max: int) -> bytes:
-        chunks, size = [begun], len(begun)
-        while size <= bytes_max:
-            message = await self._next()
-            chunk = message.get("body", b"")
-            chunks.append(chunk)
-            size += len(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-        raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
-
-    async def _next(self) -> Message:
-        message = await self._receive()
+    async def _next(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether there are more."""
+        message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise SenderHasGone
-        return message
+            raise ClientDisconnect
+        return message.get("body", b""), message.get("more_body", False)
 
     def _check_length(self, bytes_max: int) -> None:
-        declared = self.headers.get(b"content-length", b"0")
+        declared = self.given.get(b"content-length", b"0")
         if not declared.isdigit() or len(declared) > _DIGITS_MAX or int(declared) > bytes_max:
-            raise Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
+            raise _too_large(bytes_max)
 
     @property
     def leaves_much_unread(self) -> bool:
         """Whether the connection is better ended than drained after the answer."""
         if self.body_is_read:
             return False
-        declared = self.headers.get(b"content-length", b"0")
+        declared = self.given.get(b"content-length", b"0")
         is_short = declared.isdigit() and len(declared) <= _DIGITS_MAX and int(declared) <= DRAINED_BYTES_MAX
-        return not is_short or b"transfer-encoding" in self.headers
+        return not is_short or b"transfer-encoding" in self.given
 
-    def check_media_type(self, wanted: bytes) -> None:
+    def check_media_type(self, wanted: str) -> None:
         """Refuse a body of another media type, in another charset than UTF-8, or compressed."""
-        given = self.headers.get(b"content-type", b"")
+        given = self.given.get(b"content-type", b"").decode("latin-1")
         if given != wanted:
-            media_type, _, parameters = given.lower().partition(b";")
-            charset = parameters.strip().replace(b'"', b"").removeprefix(b"charset=")
-            if media_type.strip() != wanted or charset not in {b"", b"utf-8", b"utf8"}:
-                raise Problem(UNSUPPORTED_MEDIA_TYPE, headers=[(b"accept-post", wanted)])
-        if self.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Problem(UNSUPPORTED_MEDIA_TYPE, headers=[(b"accept-encoding", b"identity")])
+            media_type, _, parameters = given.lower().partition(";")
+            charset = parameters.strip().replace('"', "").removeprefix("charset=")
+            if media_type.strip() != wanted or charset not in {"", "utf-8", "utf8"}:
+                raise Problem(UNSUPPORTED_MEDIA_TYPE, headers={"accept-post": wanted})
+        if self.given.get(b"content-encoding", b"identity") != b"identity":
+            raise Problem(UNSUPPORTED_MEDIA_TYPE, headers={"accept-encoding": "identity"})
 
     def query(self) -> dict[str, str]:
         """The parameters of the query string, each given once."""
@@ -168,7 +167,7 @@ class Request:
 
     def uuid(self, name: bytes) -> UUID | None:
         """A header that holds a UUID."""
-        given = self.headers.get(name)
+        given = self.given.get(name)
         if given is None:
             return None
         if not _UUID.fullmatch(given):
@@ -177,12 +176,12 @@ class Request:
 
     def trace_id(self) -> UUID | None:
         """The trace id of `traceparent` (W3C Trace Context) as a UUID; a malformed one is ignored, as that says."""
-        matched = _TRACEPARENT.fullmatch(self.headers.get(b"traceparent", b""))
+        matched = _TRACEPARENT.fullmatch(self.given.get(b"traceparent", b""))
         return UUID(hex=matched[1].decode()) if matched else None
 
     def expected_version(self) -> int | None:
         """The version in `If-Match`; None without one, or for `*`."""
-        given = self.headers.get(_IF_MATCH)
+        given = self.given.get(_IF_MATCH)
         if given is None or given == b"*":
             return None
         matched = _ENTITY_TAG.fullmatch(given)
@@ -192,12 +191,29 @@ class Request:
 
     def on_behalf_of(self) -> str | None:
         """The pseudonymous id in `On-Behalf-Of`."""
-        given = self.headers.get(_ON_BEHALF_OF)
+        given = self.given.get(_ON_BEHALF_OF)
         if given is None:
             return None
         if not _PSEUDONYM.fullmatch(given):
             raise _malformed(_ON_BEHALF_OF, "an id of 1 to 100 letters, digits and . _ : - is expected")
         return given.decode()
+
+
+def parted_path(scope: Scope) -> str:
+    """The path, decoded except for slashes and percent signs in its parts: 2026%2F17 is one. Raises `HTTPException`."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%" not in raw:
+        path: str = scope["path"]
+        return path
+    try:
+        parts = [unquote(part, errors="strict") for part in raw.decode("ascii").split("/")]
+    except UnicodeDecodeError:
+        raise HTTPException(404) from None
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
+def _too_large(bytes_max: int) -> Problem:
+    return Problem(BODY_TOO_LARGE, facts={"bytes_max": str(bytes_max)})
 
 
 def _malformed(name: bytes, detail: str) -> Problem:

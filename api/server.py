@@ -113,14 +113,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, kind: ProblemType) -> None:
         problem = Problem(kind)
         body = problem.json()
-        headers = [
-            (b"content-type", MEDIA_TYPE),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *problem.headers,
-        ]
-        status_line = f"HTTP/1.1 {kind.status} {http.HTTPStatus(kind.status).phrase}".encode()
-        head = b"\r\n".join([status_line, *(b"%b: %b" % header for header in headers)])
+        headers = {
+            "content-type": MEDIA_TYPE,
+            "content-length": str(len(body)),
+            "connection": "close",
+            **problem.headers,
+        }
+        status_line = f"HTTP/1.1 {kind.status} {http.HTTPStatus(kind.status).phrase}"
+        head = "\r\n".join([status_line, *(f"{name}: {value}" for name, value in headers.items())]).encode()
         self.transport.write(head + b"\r\n\r\n" + body)
         self.transport.close()
 

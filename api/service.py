@@ -1,22 +1,32 @@
-"""The service as an ASGI application: from a connection's request to its answer, readable from top to bottom.
+"""The service as an application of FastAPI: what every request goes through, around its operation.
 
-There is no middleware: what every request goes through stands in `Service._answer`.
+Around everything stands `Service.__call__`, before the operation `Service._admit`; there is no middleware of ours.
 """
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from api import VERSION
 from api.authentication import Doorkeeper
+from api.event_documents import EventDocuments
+from api.exception_handlers import EXCEPTION_HANDLERS
 from api.metrics import Metrics
-from api.operations import Operation, Router
-from api.problems import INVALID_PARAMETER, TOO_BUSY, TOO_MANY_REQUESTS, Problem, from_error
-from api.requests import Receive, Request, Scope, Send, SenderHasGone
-from api.responses import Response, problem_response
+from api.openapi import completed
+from api.operations import Operation
+from api.problems import INVALID_PARAMETER, TOO_BUSY, TOO_MANY_REQUESTS, Problem
+from api.requests import REQUEST, Request
+from api.responses import Sending
+from api.routing import OperationRoute, OperationRouter
+from application.keys import Principal
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,18 +59,20 @@ class Limits:
     """Requests under way with one key, so that one sender cannot take all places."""
 
 
-_OF_EVERY_ANSWER = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""Answers show personal data, and what holds now: nobody on the way keeps them, and nobody guesses what they are."""
-
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
-class Service:
+class DidNotLive(Exception):  # noqa: N818 - it says what happened
+    """The service did not start, or did not stop cleanly; what was the matter stands in the log."""
+
+
+class Service(FastAPI):
     """Answers HTTP requests with its operations."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each of them once
         self,
-        router: Router,
+        operations: Iterable[Operation],
+        documents: EventDocuments,
         doorkeeper: Doorkeeper,
         metrics: Metrics,
         *,
@@ -69,7 +81,21 @@ class Service:
         on_stopping: Callable[[], None],
     ) -> None:
         """`on_stopping` lets go of the requests that wait for something to happen."""
-        self._router = router
+        super().__init__(
+            title="Rapport",
+            version=VERSION,
+            summary="Customers, and what happens with them, as events that are never changed.",
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            # The description is an operation like all others, and FastAPI's pages load scripts from elsewhere.
+            openapi_url=None,
+            exception_handlers=dict(EXCEPTION_HANDLERS),
+            # Its logs would have the texts of exceptions in them.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        )
+        self.operations = tuple(operations)
+        # FastAPI takes no other class of router than by this attribute.
+        self.router = OperationRouter(self.operations, self._admit, self._live)
+        self._documents = documents
         self._doorkeeper = doorkeeper
         self._metrics = metrics
         self._limits = limits
@@ -90,123 +116,108 @@ class Service:
         """How many requests have not been answered yet."""
         return self._requests
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or start and stop with the server."""
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+    @override
+    def openapi(self) -> dict[str, Any]:
+        """The description of the interface: FastAPI's, and what only the operations know."""
+        if self.openapi_schema is None:
+            self.openapi_schema = completed(super().openapi(), self.operations, self._documents)
+        return self.openapi_schema
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
         started = time.perf_counter()
-        request = operation = actor = None
+        request = scope[REQUEST] = Request(scope, receive)
+        sending = Sending(
+            send, lambda: self.is_stopping or request.leaves_much_unread, self._limits.answer_pause_seconds_max
+        )
         self._requests += 1
         try:
-            try:
-                request = Request(scope, receive)
-                operation = self._router.find(request)
-                if self._requests > self._limits.requests_max and operation.tag != "health":
-                    raise Problem(TOO_BUSY)  # noqa: TRY301 - every answer that says no is made below
-                await self._doorkeeper.admit(request, operation)
-                actor = self._count(request)
-                if operation.query is None and scope["query_string"] and operation.tag != "health":
-                    raise Problem(INVALID_PARAMETER, detail="no parameter is known here")  # noqa: TRY301 - see above
-                response = await operation.handler(request)
-            except SenderHasGone:
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it is, the sender gets a problem and no traceback
-                response = problem_response(from_error(error, in_query=scope["method"] == "GET"))
-            # A streamed answer is given while the body is read.
-            unread = isinstance(response.body, bytes) and (request is None or request.leaves_much_unread)
-            close = unread or self.is_stopping
-            try:
-                await self._send(response, send, close=close, method=scope["method"])
-            except SenderHasGone:
-                return
+            await super().__call__(scope, receive, sending)
         finally:
-            self._requests -= 1
-            if actor is not None:
-                self._requests_of[actor] -= 1
-                if not self._requests_of[actor]:
-                    del self._requests_of[actor]
-        seconds = time.perf_counter() - started
-        name = operation.name if operation is not None else "none"
-        self._metrics.requests.add((name, str(response.status)))
-        self._metrics.request_seconds.observe(seconds, (name,))
-        if _is_worth_a_log_entry(operation, response):
-            _log(request, operation, response, seconds)
+            del scope[REQUEST]  # each holds the other, and would wait for the garbage collector
+            self._release(request)
+        if sending.is_complete:
+            self._tell(request, sending.status, time.perf_counter() - started)
 
-    def _count(self, request: Request) -> str | None:
-        principal = getattr(request, "principal", None)
+    async def _admit(self, request: Request, operation: Operation) -> None:
+        """Let a request through to its operation. Raises a `Problem`."""
+        is_about_health = operation.tag == "health"
+        request.check_headers()
+        if self._requests > self._limits.requests_max and not is_about_health:
+            raise Problem(TOO_BUSY)
+        await self._doorkeeper.admit(request, operation)
+        self._count(request)
+        if operation.query is None and request.scope["query_string"] and not is_about_health:
+            raise Problem(INVALID_PARAMETER, detail="no parameter is known here")
+
+    def _count(self, request: Request) -> None:
+        principal = _principal_of(request)
         if principal is None:
-            return None
-        actor: str = principal.actor
-        if self._requests_of[actor] >= self._limits.requests_of_key_max:
+            return
+        if self._requests_of[principal.actor] >= self._limits.requests_of_key_max:
             raise Problem(TOO_MANY_REQUESTS)
-        self._requests_of[actor] += 1
-        return actor
+        self._requests_of[principal.actor] += 1
+        request.counted_for = principal.actor
 
-    async def _send(self, response: Response, send: Send, *, close: bool, method: str) -> None:
-        headers = [(b"content-type", response.media_type), *_OF_EVERY_ANSWER, *response.headers]
-        if close:
-            headers.append((b"connection", b"close"))
-        start = {"type": "http.response.start", "status": response.status, "headers": headers}
-        if isinstance(response.body, bytes):
-            headers.append((b"content-length", b"%d" % len(response.body)))
-            await send(start)
-            await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
-            return
-        await send(start)
-        await self._stream(response.body, send)
+    def _release(self, request: Request) -> None:
+        self._requests -= 1
+        actor = request.counted_for
+        if actor is not None:
+            self._requests_of[actor] -= 1
+            if not self._requests_of[actor]:
+                del self._requests_of[actor]
 
-    async def _stream(self, body: AsyncGenerator[bytes], send: Send) -> None:
-        async with aclosing(body):
-            async for chunk in body:
-                try:
-                    async with asyncio.timeout(self._limits.answer_pause_seconds_max):
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                except TimeoutError:
-                    # Whoever sends without reading would make both sides wait for each other for ever.
-                    raise SenderHasGone from None
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
+    @asynccontextmanager
+    async def _live(self, _: FastAPI) -> AsyncIterator[None]:
+        """From start to stop. What goes wrong is told to the log: the server would write its text there."""
+        what = "the service cannot start"
         try:
-            lifespan = self._lifespan()
-            await lifespan.__aenter__()
+            async with self._lifespan():
+                what = "the service did not stop cleanly"
+                yield
+                self.begin_to_stop()
         except Exception:  # noqa: BLE001 - the server has to be told, whatever it is
-            _LOG.exception("the service cannot start")
-            await send({"type": "lifespan.startup.failed", "message": "the service cannot start"})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self.begin_to_stop()
-        try:
-            await lifespan.__aexit__(None, None, None)
-        except Exception:  # noqa: BLE001 - the server has to be told, whatever it is
-            _LOG.exception("the service did not stop cleanly")
-            await send({"type": "lifespan.shutdown.failed", "message": "the service did not stop cleanly"})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
+            _LOG.exception(what)
+            raise DidNotLive(what) from None
+
+    def _tell(self, request: Request, status: int, seconds: float) -> None:
+        operation = _operation_of(request.scope)
+        name = operation.name if operation is not None else "none"
+        self._metrics.requests.add((name, str(status)))
+        self._metrics.request_seconds.observe(seconds, (name,))
+        if _is_worth_a_log_entry(operation, request):
+            _log(request, operation, status, seconds)
 
 
-def _is_worth_a_log_entry(operation: Operation | None, response: Response) -> bool:
+def _principal_of(request: Request) -> Principal | None:
+    return getattr(request, "principal", None)
+
+
+def _operation_of(scope: Scope) -> Operation | None:
+    """The operation that has answered; None where the path, or its method, is none of ours."""
+    route = scope.get("route")
+    return route.operation if isinstance(route, OperationRoute) and scope["method"] in (route.methods or ()) else None
+
+
+def _is_worth_a_log_entry(operation: Operation | None, request: Request) -> bool:
     """An accepted command stands in the log of events with its sender and ids; health is asked all the time."""
-    if response.problem is not None or operation is None:
+    if request.problem is not None or operation is None:
         return True
     return operation.method == "GET" and operation.tag in {"customers", "events", "reports"}
 
 
-def _log(request: Request | None, operation: Operation | None, response: Response, seconds: float) -> None:
-    principal = getattr(request, "principal", None)
+def _log(request: Request, operation: Operation | None, status: int, seconds: float) -> None:
+    principal = _principal_of(request)
     _LOG.info(
         "answered",
         extra={
             "operation": operation.name if operation else None,
             "method": operation.method if operation else None,
-            "status": response.status,
-            "problem": response.problem,
+            "status": status,
+            "problem": request.problem,
             "milliseconds": round(seconds * 1000, 3),
             "actor": principal.actor if principal else None,
             "role": principal.role if principal else None,

@@ -132,7 +132,7 @@ def is_reference(text: str) -> bool:
 
 def idempotency_key(request: Request) -> str:
     """The key of the command. Its absence is answered with a line for the shell that has one."""
-    given = request.headers.get(b"idempotency-key", b"")
+    given = request.given.get(b"idempotency-key", b"")
     if not _KEY.fullmatch(given):
         raise Problem(IDEMPOTENCY_KEY_MISSING, example=_example(request))
     return given.decode()

@@ -18,10 +18,8 @@ import jsonschema_rs
 import psycopg
 from pydantic_core import to_json
 
-from api.app import Ports, create_app, describe
+from api.app import Ports, create_app
 from api.customers import CustomerCards
-from api.events import News
-from api.health import HealthRoutes
 from api.metrics import Metrics
 from api.service import Limits, Service
 from application.commands import Role
@@ -211,10 +209,7 @@ async def _as_described(response: httpx.Response) -> None:
 @cache
 def description() -> Any:
     """The description of the interface, as it is served."""
-    log, clock = InMemoryLog(), Clock()
-    ports = ports_on(log, clock)
-    health = HealthRoutes(ports.checks, ports.metrics, ports.measure)
-    return json.loads(to_json(describe(ports, Limits(), News(log), health).document()))
+    return json.loads(to_json(create_app(ports_on(InMemoryLog(), Clock())).openapi()))
 
 
 def _operation(method: str, path: str) -> Any:

@@ -1,18 +1,14 @@
 """Who may do what: nobody without a key, everybody what the role of the key admits, and nothing by default."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
-from api.app import describe
-from api.events import News
-from api.health import HealthRoutes
-from api.operations import EVERYONE, Access, Body, Operation, Router
+from api.app import create_app
+from api.operations import EVERYONE, Access, Body, Operation
 from api.requests import Request
-from api.responses import Response
-from api.service import Limits
 from application.commands import Role
 from tests.api.running import SECRETS, Clock, code, ports_on, running
 from tests.asynchronous import asynchronous
@@ -27,10 +23,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def operations() -> tuple[Operation, ...]:
     """Every operation of the service."""
-    log = InMemoryLog()
-    ports = ports_on(log, Clock())
-    health = HealthRoutes(ports.checks, ports.metrics, ports.measure)
-    return describe(ports, Limits(), News(log), health).operations
+    return create_app(ports_on(InMemoryLog(), Clock())).operations
 
 
 async def nothing(_request: Request) -> Response:
@@ -64,12 +57,6 @@ def test_an_operation_without_roles_is_refused_when_the_service_is_made() -> Non
 def test_nobody_can_forget_the_roles() -> None:
     with pytest.raises(TypeError, match="roles"):
         Operation(name="x", method="GET", path="/x", tag="x", summary="x", handler=nothing, answers={})  # type: ignore[call-arg] # that is the point
-
-
-@pytest.mark.parametrize("again", [{"path": "/y"}, {"name": "y"}])
-def test_two_operations_cannot_be_confused(again: Mapping[str, str]) -> None:
-    with pytest.raises(ValueError, match="two operations"):
-        Router([operation(), operation(**again)])
 
 
 def test_only_health_and_documentation_need_no_key() -> None:

@@ -132,6 +132,16 @@ async def test_requests_that_are_sent_ahead_are_answered_in_their_order() -> Non
         assert [(await answer(reader))[0] for _ in range(4)] == [201, 200, 409, 200]
 
 
+@asynchronous
+async def test_head_is_answered_without_a_body() -> None:
+    async with listening() as server, server.connected() as (reader, writer):
+        writer.write(b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200 ")
+        assert b"content-length: 14\r\n" in head
+        assert (await answer(reader))[0] == 200
+
+
 NO_HTTP = {
     "noise": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "no-version": b"GET /livez\r\n\r\n",

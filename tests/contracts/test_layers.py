@@ -60,10 +60,11 @@ def test_imports_keep_the_contracts() -> None:
         ("Imports point downwards", "domain/upwards.py", "import application.commands"),
         ("Domain and application know no driver", "application/driver.py", "import psycopg"),
         ("Only infrastructure imports the eventsourcing library", "projections/library.py", "import eventsourcing"),
+        ("Only api imports FastAPI", "infrastructure/web.py", "import starlette"),
         ("Only the composition root imports infrastructure", "api/shortcut.py", "import infrastructure.codec"),
         ("No module depends on itself", "domain/values.py", "import domain.round_about"),
     ],
-    ids=["layers", "no-driver", "library", "composition-root", "cycles"],
+    ids=["layers", "no-driver", "library", "framework", "composition-root", "cycles"],
 )
 def test_a_forbidden_import_is_found(contract: str, module: str, code: str, tmp_path: Path) -> None:
     for package in PACKAGES:
