@@ -29,7 +29,7 @@ from api.metrics import Counter, Gauge, Metrics
 from api.operations import Operation
 from api.public_holidays import HolidayRoutes
 from api.reports import ReportRoutes
-from api.server import ServerLimits, make_server
+from api.server import ServerLimits, collect_rarely, make_server
 from api.service import Limits, Service
 from api.submissions import SubmissionMaker, form_of
 from application import customers, products, sales_documents, support_cases  # noqa: F401 - registers their commands
@@ -280,5 +280,6 @@ def serve(settings: Settings) -> int:
     listener = listening_socket(settings)
     service = open_service(settings, databases_of(settings))
     limits = ServerLimits(header_bytes_max=settings.header_bytes_max, drain_seconds_max=settings.drain_seconds_max)
+    collect_rarely()
     make_server(service, limits, supervision.report_ready).run(sockets=[listener])
     return 0

@@ -2,16 +2,25 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from api.app import create_app
-from api.server import HEAD_SECONDS_MAX, BoundedProtocol, Server, ServerLimits, make_server
+from api.server import (
+    HEAD_SECONDS_MAX,
+    OBJECTS_BEFORE_COLLECTION,
+    BoundedProtocol,
+    Server,
+    ServerLimits,
+    collect_rarely,
+    make_server,
+)
 from api.service import Service
 from application.commands import Role
 from tests.api.bodies import ACME
@@ -307,3 +316,32 @@ async def test_when_it_stops_it_answers_what_was_asked_and_asks_everybody_to_lea
         assert (found, headers["connection"]) == (201, "close")
         assert await rest(reader) == b""
     assert len(server.log.recorded) == 1
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The garbage collector, which a test may change."""
+    usual = gc.get_threshold()
+    yield
+    gc.enable()
+    gc.unfreeze()
+    gc.set_threshold(*usual)
+
+
+@pytest.mark.usefixtures("collector")
+@asynchronous
+async def test_requests_leave_nothing_to_the_garbage_collector() -> None:
+    async with listening() as server, server.connected() as (reader, writer):
+        for is_watched in (False, True):
+            collect_rarely()
+            gc.disable()
+            writer.write((post(REGISTER) + GET + post(REGISTER, key="2") + post(b"{")) * 20)
+            assert {(await answer(reader))[0] for _ in range(80)} >= {200, 409, 400}
+            assert gc.collect() == 0 or not is_watched
+
+
+@pytest.mark.usefixtures("collector")
+def test_the_garbage_collector_leaves_alone_what_was_made_at_the_start() -> None:
+    collect_rarely()
+    assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold()[0] == OBJECTS_BEFORE_COLLECTION
