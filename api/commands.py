@@ -172,11 +172,11 @@ class CommandRoutes:
         summary, _, description = (definition.command.__doc__ or definition.name).partition("\n\n")
         headers = _ETAG | _LOCATION if definition.creates else _ETAG
         answers = {200: Body({"application/json": CommandAnswer}, "It is done, or had been done before.", headers)}
-        refusals: tuple[KnownProblem, ...] = (*definition.refusals, *REFUSALS_OF_EVERY_COMMAND)
+        refusals: tuple[KnownProblem, ...] = (StreamHasMoved, *definition.refusals, *REFUSALS_OF_EVERY_COMMAND)
         if definition.creates:
             answers[201] = Body({"application/json": CommandAnswer}, "It is recorded.", headers)
         else:
-            refusals = (definition.aggregate.not_found, StreamHasMoved, *refusals)
+            refusals = (definition.aggregate.not_found, *refusals)
         return Operation(
             name=definition.name,
             method="POST",
@@ -199,7 +199,7 @@ class CommandRoutes:
         async def handle(request: Request) -> Response:
             key = idempotency_key(request)
             target = None if definition.creates else _target(request, definition)
-            expected_version = None if definition.creates else request.expected_version()
+            expected_version = _expected_version(request, definition)
             circumstances = Circumstances.of(request)
             body = await request.whole_body(
                 JSON, bytes_max=self._limits.request_bytes_max, seconds_max=self._limits.body_pause_seconds_max
@@ -241,3 +241,10 @@ def _target(request: Request, definition: CommandDefinition) -> str:
     if not is_reference(target):
         raise definition.aggregate.not_found
     return target
+
+
+def _expected_version(request: Request, definition: CommandDefinition) -> int | None:
+    """The version that the stream should have. One that is only begun has none to match (RFC 9110, section 13.1.1)."""
+    if definition.creates and "if-match" in request.headers:
+        raise StreamHasMoved(current_version=0)
+    return request.expected_version()

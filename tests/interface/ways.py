@@ -119,24 +119,25 @@ IN_LINES: Mapping[str, Way] = {
 async def reach(worlds: Mapping[str, World], operation: Operation, status: str, code: str) -> str:
     """Send what an operation answers with a problem; the service that answered. Raises `KeyError` for want of a way."""
     if not operation.answers_in_lines:
-        service, asked = await _asked(worlds[USUAL], operation, code)
+        service, asked = await request_with(worlds[USUAL], operation, code)
     elif status == "200":
         service, asked = await _in_a_line(worlds[USUAL], operation, code)
     else:
-        service, asked = await _asked(worlds[USUAL], operation, code)
+        service, asked = await request_with(worlds[USUAL], operation, code)
         # Where lines could get the problem one by one, all are to be stored together.
         asked = asked.with_query("atomic=true")
     await worlds[service].send(replace(asked, query=filled_text(asked.query, worlds[USUAL].known)))
     return service
 
 
-async def _asked(usual: World, operation: Operation, code: str) -> tuple[str, Asked]:
-    """The request, and the service that it is sent to."""
+async def request_with(usual: World, operation: Operation, code: str, role: Role | None = None) -> tuple[str, Asked]:
+    """The service and the request that gets the problem there; `role` sends it, or who usually does."""
     refused = IN_PARTICULAR.get((operation.name, code)) or REFUSED.get(code)
+    asked = await usual.ready(operation.name, refused)
+    asked = replace(asked, role=role or asked.role)
     if refused is not None:
-        return USUAL, await usual.ready(operation.name, refused)
+        return USUAL, asked
     way = WAYS[code]
-    asked = await usual.ready(operation.name)
     if way.is_sent_before:
         await usual.send(asked)
     return way.service, way.change(asked)
@@ -152,5 +153,5 @@ async def _in_a_line(usual: World, bulk: Operation, code: str) -> tuple[str, Ask
         way = IN_LINES[code]
         return way.service, way.change(lines)
     single = next(operations()[name] for name in ACCEPTED if code in operations()[name].problems)
-    service, asked = await _asked(usual, single, code)
+    service, asked = await request_with(usual, single, code)
     return service, replace(lines, role=asked.role, content=asked.as_line())
