@@ -97,8 +97,11 @@ class Projector:
 
     # Life
 
-    def run(self, stop: threading.Event) -> None:
-        """Follow the log until told to stop, through every outage of the database."""
+    def run(self, stop: threading.Event, on_started: Callable[[], None] = lambda: None) -> None:
+        """Follow the log until told to stop, through every outage of the database.
+
+        `on_started` is called once, when every model has tables to answer from.
+        """
         pause = self.limits.pause_seconds_min
         started = False
         while not stop.is_set():
@@ -106,6 +109,7 @@ class Projector:
                 if not started:
                     self.start()
                     started = True
+                    on_started()
                 if not self.step():
                     self.log.wait(self.limits.poll_seconds)
                 pause = self.limits.pause_seconds_min

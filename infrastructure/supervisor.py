@@ -217,10 +217,10 @@ class Supervisor:
 
     def _end(self, children: Sequence[Child], wakeups: socket.socket) -> None:
         """Ask children to end; kill those that do not in time, or at once when somebody insists."""
+        told = self._stop_signals  # before anybody can have noticed that we have begun, and insist
         for child in children:
             child.send(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain_seconds_max
-        told = self._stop_signals
         while living := [child for child in children if child.is_running()]:
             left = deadline - time.monotonic()
             if left <= 0 or self._stop_signals > told:

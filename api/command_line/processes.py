@@ -56,6 +56,5 @@ def _project(settings: Settings) -> int:
     with psycopg.connect(databases.projector) as connection:
         tenant = load_tenant(connection, settings.tenant, key_file(settings))
     projector = make_projector(databases, tenant)
-    supervision.report_ready()
-    projector.run(stop)
+    projector.run(stop, on_started=supervision.report_ready)
     return 0

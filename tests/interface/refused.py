@@ -137,7 +137,6 @@ IN_PARTICULAR: Mapping[tuple[str, str], Refused] = {
     ("change-address", "subject-is-erased"): Refused(target="number:C-1005"),
     ("change-contact-person", "subject-is-erased"): Refused(target="number:C-1005", before=()),
     ("change-contact-person", "customer-is-inactive"): Refused(before=("add-contact-person", "deactivate-customer")),
-    ("deactivate-contact-person", "customer-is-inactive"): Refused(before=("add-contact-person", "deactivate-customer")),
     ("change-credit-limit", "customer-is-blocked"): Refused(
         {"limit": {"amount": "2000", "currency": "EUR"}}, before=("change-credit-limit", "block-customer")
     ),

@@ -152,6 +152,8 @@ async def _in_a_line(usual: World, bulk: Operation, code: str) -> tuple[str, Ask
     if code in IN_LINES:
         way = IN_LINES[code]
         return way.service, way.change(lines)
-    single = next(operations()[name] for name in ACCEPTED if code in operations()[name].problems)
+    may = (operations()[name] for name in ACCEPTED if code in operations()[name].problems)
+    # A line with a target can have all that a request has.
+    single = max(may, key=lambda operation: "{id}" in operation.path)
     service, asked = await request_with(usual, single, code)
     return service, replace(lines, role=asked.role, content=asked.as_line())
