@@ -48,7 +48,7 @@ from infrastructure.settings import Settings
 from infrastructure.supervised import Supervision, listening_socket
 from infrastructure.tenant import load_tenant
 from projections import REPORTS
-from projections.customer_card import KeptEvent, Show
+from projections.customer_summaries import KeptEvent, Show
 from projections.read_model import Policy, ReadModels
 from projections.reports import Reports
 

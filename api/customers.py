@@ -37,8 +37,10 @@ from application.commands import Role
 from application.customers import CUSTOMER
 from application.shapes import Code, Day
 from domain.customer import CustomerNotFound
-from projections import customer_card
-from projections.customer_card import CustomerCard, CustomerSummary, KeptEvent, Show
+from projections.customer_card import OF_CARDS, CustomerCard, card
+from projections.customer_card_tables import NAME
+from projections.customer_search import QUERY_CHARACTERS_MAX, search
+from projections.customer_summaries import CustomerSummary, KeptEvent, Show, customers
 from projections.read_model import Hash, ReadModelBehind, ReadModelNotFound, ReadModels, Snapshot
 from projections.reports import canonical_json
 
@@ -84,7 +86,7 @@ class AsItHolds(AsKnown):
 class ListParameters(AsItHolds):
     """Which customers."""
 
-    q: Annotated[str, StringConstraints(max_length=customer_card.QUERY_CHARACTERS_MAX, pattern=_QUERY)] | None = None
+    q: Annotated[str, StringConstraints(max_length=QUERY_CHARACTERS_MAX, pattern=_QUERY)] | None = None
     """Words of a name or the beginning of a number; or the whole of an e-mail address, a telephone number, a VAT id."""
     limit: Limit | None = None
     cursor: Annotated[str, StringConstraints(pattern=_CURSOR)] | None = None
@@ -183,12 +185,12 @@ class CustomerRoutes:
         asked: AsItHolds = self._card_query(request)
         customer = await stream_named(request.path_params["id"], CUSTOMER, self._log)
         day = asked.valid_at or self._today()
-        query = partial(customer_card.card, customer_id=customer, valid_at=day, zone=self._cards.zone)
-        position = await self._position(asked, customer_card.OF_CARDS)
-        reading = self._cards.models.read_together(customer_card.OF_CARDS, query, position=position)
-        card: CustomerCard = await patiently(reading, ANSWER_SECONDS_MAX)
-        show = await self._cards.open(card.events)
-        return WrittenJson(canonical_json(card.document(show)))
+        query = partial(card, customer_id=customer, valid_at=day, zone=self._cards.zone)
+        position = await self._position(asked, OF_CARDS)
+        reading = self._cards.models.read_together(OF_CARDS, query, position=position)
+        found: CustomerCard = await patiently(reading, ANSWER_SECONDS_MAX)
+        show = await self._cards.open(found.events)
+        return WrittenJson(canonical_json(found.document(show)))
 
     async def _list(self, request: Request) -> Response:
         asked: ListParameters = self._list_query(request)
@@ -201,10 +203,8 @@ class CustomerRoutes:
         async def query(snapshot: Snapshot) -> tuple[Snapshot, list[CustomerSummary]]:
             zone = self._cards.zone
             if asked.q is None or not asked.q.strip():
-                return snapshot, await customer_card.customers(snapshot, day, zone, after=after, limit=limit + 1)
-            found = await customer_card.search(
-                snapshot, asked.q, self._cards.hash_of, day, zone, after=after, limit=limit + 1
-            )
+                return snapshot, await customers(snapshot, day, zone, after=after, limit=limit + 1)
+            found = await search(snapshot, asked.q, self._cards.hash_of, day, zone, after=after, limit=limit + 1)
             return snapshot, found
 
         snapshot, found = await self._read(query, position)
@@ -212,7 +212,7 @@ class CustomerRoutes:
         show = await self._cards.open([fact.event for each in page for fact in each.facts.values()])
         last = page[-1].customer_number if len(found) > limit else None
         answer = {
-            "definition": customer_card.NAME,
+            "definition": NAME,
             "definition_version": snapshot.version,
             "position": snapshot.position,
             "valid_at": day,
@@ -224,7 +224,7 @@ class CustomerRoutes:
     def _today(self) -> date:
         return self._clock().astimezone(self._cards.zone).date()
 
-    async def _position(self, asked: AsItHolds, models: Sequence[str] = (customer_card.NAME,)) -> int | None:
+    async def _position(self, asked: AsItHolds, models: Sequence[str] = (NAME,)) -> int | None:
         """The position to answer at, which the read models have come to by now."""
         position = await position_of(asked, self._log, self._clock())
         if asked.min_position is not None:
@@ -238,7 +238,7 @@ class CustomerRoutes:
         return position
 
     async def _read(self, query: Callable[[Snapshot], Awaitable[T]], position: int | None) -> T:
-        reading = self._cards.models.read(customer_card.NAME, query, position=position)
+        reading = self._cards.models.read(NAME, query, position=position)
         return await patiently(reading, ANSWER_SECONDS_MAX)
 
     async def _history(self, request: Request) -> Response:

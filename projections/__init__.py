@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections.customer_card import CustomerCards
+from projections.customer_card_tables import CustomerCards
 from projections.read_model import ReadModel
 from projections.reports import Report
 from projections.revenue_reports import RevenueStatisticsReport, RevenueToDateReport

@@ -28,7 +28,7 @@ from application.writer import Writer, WriterLimits
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import Uuid7Factory
 from projections import REPORTS
-from projections.customer_card import KeptEvent, Show
+from projections.customer_summaries import KeptEvent, Show
 from projections.read_model import ReadModels
 from projections.reports import Reports
 from tests.in_memory import InMemoryLog

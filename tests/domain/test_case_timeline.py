@@ -33,7 +33,7 @@ from domain.case_events import (
     PublicReplySent,
     SupportCaseEvent,
 )
-from domain.case_figures import NO_TIME, BusinessRule, CaseFigures, Figure, Measure, Time, figures
+from domain.case_figures import NO_TIME, BusinessRule, CaseFigures, Figure, Measure, Time, figures, reopened
 from domain.case_reading import timelines
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
@@ -454,6 +454,10 @@ def test_one_touch_and_first_contact(
 ) -> None:
     of = measured(timeline(ACME_COMPLAINED, *told), WEEK_LATER + timedelta(days=1))
     assert (of.one_touch.value, of.first_contact_resolution.value) == (one_touch, first_contact)
+
+
+def test_what_was_never_resolved_was_not_reopened_and_might_yet_be() -> None:
+    assert reopened(timeline(ACME_COMPLAINED, KATHERINE_REPLIED), timedelta(days=7)) is None
 
 
 def test_who_never_wrote_had_no_first_contact() -> None:

@@ -10,7 +10,7 @@ from infrastructure.database import LOGIN_ROLES, Databases
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
-from projections.customer_card import CustomerCards
+from projections.customer_card_tables import CustomerCards
 from projections.revenue_statistics import RevenueStatistics
 from projections.support_response_times import SupportResponseTimes
 from tests.projections.logs import Folded

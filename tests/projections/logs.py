@@ -19,7 +19,7 @@ from infrastructure.event_types import EVENT_TYPES
 from infrastructure.log_pages import LogPage, Unreadable
 from infrastructure.projector import Projector, ProjectorLimits
 from projections import ALL, REPORTS
-from projections.customer_card import KeptEvent
+from projections.customer_summaries import KeptEvent
 from projections.read_model import (
     AsyncConnection,
     Build,

@@ -38,18 +38,11 @@ from domain.customer import (
 from domain.values import ContactId, ExternalIdentifier
 from infrastructure.database import Databases
 from infrastructure.event_types import EVENT_TYPES
-from projections.customer_card import (
-    OF_CARDS,
-    QUERY_CHARACTERS_MAX,
-    CustomerCard,
-    CustomerCards,
-    CustomerSummary,
-    KeptEvent,
-    card,
-    customers,
-    search,
-    words,
-)
+from projections.customer_card import OF_CARDS, CustomerCard, card
+from projections.customer_card_tables import CustomerCards
+from projections.customer_search import QUERY_CHARACTERS_MAX, search
+from projections.customer_search_values import words
+from projections.customer_summaries import CustomerSummary, KeptEvent, customers
 from projections.read_model import forget_erased
 from projections.reports import canonical_json
 from tests.colleagues import SECOND_LEVEL, SUPPORT_HOURS

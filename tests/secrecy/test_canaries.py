@@ -22,7 +22,7 @@ from infrastructure.event_store import StoreLimits
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from projections import ALL
-from projections.customer_card import CustomerCards
+from projections.customer_card_tables import CustomerCards
 from tests.contracts import registries  # noqa: F401 - imports every aggregate, so that each stream can be loaded
 from tests.infrastructure.waiting import eventually
 from tests.places import InPostgres
