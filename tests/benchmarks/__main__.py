@@ -11,10 +11,11 @@ Section = Callable[[int], Iterable[Row]]
 SECTIONS: Mapping[str, tuple[str, Section, int]] = {
     "commands": ("Durable single commands over HTTP", commands.single_commands, 10_000),
     "bulk": ("Bulk commands over HTTP", commands.bulk, 20_000),
+    "memory": ("Memory", commands.memory, 1_000_000),
     "writers": ("Two API processes on busy streams", writers.two_processes, 10_000),
     "projection": ("Projection", reading.projection, 200_000),
     "support": ("Support cases", support.support, 1_000_000),
-    "reports": ("Reports, cards and histories", reading.reports, 200_000),
+    "reports": ("Reports, cards and histories", reading.reports, 10_000_000),
 }
 
 

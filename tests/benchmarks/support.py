@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from urllib.parse import urlencode
 
 import psycopg
@@ -16,11 +15,14 @@ from infrastructure.embedded_postgres import administrator_of
 from infrastructure.projector import Projector
 from projections.support_response_times import NAME
 from projections.support_tables import PHASES, TABLES
-from tests.benchmarks.reading import CHUNK, bulk_line, latency, opened, send
+from tests.benchmarks.reading import NOW, copied, latency, opened, random_moments
 from tests.benchmarks.service import RunningService, rapport
 from tests.benchmarks.table import Row
+from tests.benchmarks.trade import bulk_line, send_all
 
 EVENTS_OF_A_CASE = 6
+ASKED = 100
+"""Questions of each kind."""
 TEAMS, STAFF, CUSTOMERS, PRODUCTS = 30, 200, 2_000, 200
 BEGAN = datetime(2025, 1, 1, 8, tzinfo=UTC)
 DICE = random.Random(20_260_608)  # noqa: S311 - the same cases in every run
@@ -81,10 +83,8 @@ def _lines(cases: int) -> Iterator[bytes]:
 
 def _live(service: RunningService, cases: int) -> None:
     key = service.key("importer")
-    send(service, key, b"".join(_registered()))
-    lines = _lines(cases)
-    while body := b"".join(islice(lines, CHUNK)):
-        send(service, key, body)
+    send_all(service, key, _registered())
+    send_all(service, key, _lines(cases))
 
 
 def support(events: int) -> Iterator[Row]:
@@ -99,7 +99,7 @@ def support(events: int) -> Iterator[Row]:
             yield from _projection(service, projector, cases * EVENTS_OF_A_CASE)
         finally:
             projector.close()
-        yield from _reports(service, cases * EVENTS_OF_A_CASE)
+        yield from _reports(service)
 
 
 def _projection(service: RunningService, projector: Projector, events: int) -> Iterator[Row]:
@@ -123,19 +123,7 @@ def _rate(what: str, facts: int, seconds: float, events: int, bare: float) -> Ro
 
 def _facts(service: RunningService) -> tuple[int, float]:
     """How many rows the facts and phases are, and how many seconds a bare COPY of them takes."""
-    rows, seconds = 0, 0.0
-    with psycopg.connect(administrator_of(service.data), autocommit=True) as connection:
-        for table in (f"main_read.{NAME}_v1_{each}" for each in (*TABLES.values(), PHASES.name)):
-            connection.execute(f"CREATE TABLE bare (LIKE {table} INCLUDING ALL)".encode())
-            with connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copied:
-                told = b"".join(bytes(block) for block in copied)
-            started = time.perf_counter()
-            with connection.cursor().copy("COPY bare FROM STDIN") as copy:
-                copy.write(told)
-            seconds += time.perf_counter() - started
-            rows += told.count(b"\n")
-            connection.execute("DROP TABLE bare")
-    return rows, seconds
+    return copied(service, [f"{NAME}_v1_{each}" for each in (*TABLES.values(), PHASES.name)])
 
 
 QUESTIONS: Mapping[str, Iterable[dict[str, str]]] = {
@@ -152,20 +140,18 @@ QUESTIONS: Mapping[str, Iterable[dict[str, str]]] = {
 }
 
 
-def _reports(service: RunningService, events: int) -> Iterator[Row]:
-    staff = service.key("staff")
+def _reports(service: RunningService) -> Iterator[Row]:
+    staff, auditor = service.key("staff"), service.key("auditor")
     with psycopg.connect(administrator_of(service.data), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
+    head = service.get("/v1/events?limit=1", auditor)["position"]
+    moments = random_moments(service, auditor, int(str(head)))
     for report, asked in QUESTIONS.items():
         for question in asked:
-            for when in ("now", "at a random position"):
-                paths = [f"/v1/reports/{report}?{urlencode({**question, **_at(when, events)})}" for _ in range(100)]
+            for when, goal, known in (("now", 50, NOW), ("at a random known_at", 200, moments)):
+                paths = [f"/v1/reports/{report}?{urlencode({**question, **DICE.choice(known)})}" for _ in range(ASKED)]
                 what = f"{report} {' '.join(f'{name}={value}' for name, value in question.items())}, {when}"
-                yield latency(service, staff, paths, what, 50 if when == "now" else 200)
-
-
-def _at(when: str, events: int) -> dict[str, str]:
-    return {} if when == "now" else {"at_position": str(DICE.randrange(events // 2, events))}
+                yield latency(service, staff, paths, what, goal)
 
 
 # Business time
