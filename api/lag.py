@@ -46,6 +46,7 @@ class Lag:
         builds = [each for each in await self._models.status() if each.serving]
         next_positions = [each.position + 1 for each in builds if each.position < head]
         recorded = {each.position: each.recorded_at for each in await self._log.events_at(next_positions)}
+        self._positions, self._seconds, self._stopped = {}, {}, {}  # builds that answer no more are not measured
         for each in builds:
             labels = (each.build.model, str(each.build.version), str(each.build.build))
             oldest = recorded.get(each.position + 1, now)

@@ -59,11 +59,20 @@ class Opened:
         """Bring the read models up to date."""
         await asyncio.to_thread(self._project)
 
+    async def rebuild(self, model: str) -> None:
+        """Make a read model anew, beside the one that answers, and let it take over."""
+        await asyncio.to_thread(self._rebuild, model)
+
     def _project(self) -> None:
         projector = make_projector(self.databases, self.tenant)
         projector.start()
         while projector.step():
             pass
+        projector.close()
+
+    def _rebuild(self, model: str) -> None:
+        projector = make_projector(self.databases, self.tenant)
+        projector.rebuild(model, lambda _at, _end: None)
         projector.close()
 
 
@@ -277,6 +286,19 @@ async def test_a_read_model_that_is_behind_says_where_it_is(databases: Databases
     lag = 'rapport_projection_lag_events{model="customer_card",version="1",build="1"} 1'
     assert lag in metrics.text.splitlines()
     assert 'rapport_projection_stopped{model="customer_card",version="1",build="1"} 0' in metrics.text
+
+
+@asynchronous
+async def test_what_answers_no_more_is_not_measured_any_more(databases: Databases, settings: Settings) -> None:
+    async with opened(databases, settings) as service:
+        await service.send("/v1/customers", ACME)
+        await service.project()
+        before = await service.clients[None].get("/metrics")
+        await service.rebuild("customer_card")
+        after = await service.clients[None].get("/metrics")
+    stopped = 'rapport_projection_stopped{{model="customer_card",version="1",build="{}"}} 0'
+    assert [stopped.format(build) in before.text for build in (1, 2)] == [True, False]
+    assert [stopped.format(build) in after.text for build in (1, 2)] == [False, True]
 
 
 @asynchronous

@@ -24,7 +24,7 @@ from tests.serving import Serving, serving
 
 AT_ONCE = 50
 """Requests under way: those with a bad key wait together until the keys have been loaded again."""
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ def operations() -> Mapping[tuple[str, str], Any]:
         for path, methods in description()["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def readable() -> list[str]:
+    """The paths that are read with GET; HEAD does the same and sends no body."""
+    return [path for method, path in operations() if method == "GET"]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,9 @@ def authorizations(service: Serving) -> Mapping[str, str | None]:
 def answers(service: Serving, authorizations: Mapping[str, str | None]) -> Mapping[Asked, int]:
     """The status of the answer to each operation by each of them, and to every other method of its path by an admin."""
     asked = [Asked(method, path, who) for method, path in operations() for who in authorizations]
-    others = {(method, path) for _, path in operations() for method in METHODS} - operations().keys()
+    asked += [Asked("HEAD", path, who) for path in readable() for who in authorizations]
+    others = {(method, path) for _, path in operations() for method in METHODS}
+    others -= operations().keys() | {("HEAD", path) for path in readable()}
     asked += [Asked(method, path, Role.ADMIN) for method, path in sorted(others)]
     address = service.address.removeprefix("http://")
 
@@ -118,8 +125,17 @@ def test_without_a_good_key_nothing_is_done(answers: Mapping[Asked, int], method
         assert answers[Asked(method, path, who)] == (200 if is_open else 401), who
 
 
+@pytest.mark.parametrize("path", readable())
+def test_who_may_not_read_something_may_not_ask_for_its_head(
+    answers: Mapping[Asked, int], authorizations: Mapping[str, str | None], path: str
+) -> None:
+    heads = {who: answers[Asked("HEAD", path, who)] for who in authorizations}
+    assert heads == {who: answers[Asked("GET", path, who)] for who in authorizations}
+
+
 def test_no_method_answers_that_is_not_declared(answers: Mapping[Asked, int]) -> None:
-    undeclared = {each: status for each, status in answers.items() if (each.method, each.path) not in operations()}
+    declared = operations().keys() | {("HEAD", path) for path in readable()}
+    undeclared = {each: status for each, status in answers.items() if (each.method, each.path) not in declared}
     assert len(undeclared) > len(description()["paths"])
     assert set(undeclared.values()) == {405}
 

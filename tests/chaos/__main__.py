@@ -14,11 +14,11 @@ from tests.chaos.cuts import cut_off
 from tests.chaos.examination import examine, examine_read_models, read_log
 from tests.chaos.figures import Figure, broken, show
 from tests.chaos.load import Load, load
-from tests.chaos.outages import OUTAGES, Outage, out_for, small_disk
+from tests.chaos.outages import OUTAGES, CannotBeMade, Outage, out_for, small_disk
 from tests.chaos.reports import asked_now
 from tests.chaos.requests import Sent
 from tests.chaos.rolling import PROCESSES, rolled
-from tests.chaos.service import ServiceUnderTest, data_folder, serving
+from tests.chaos.service import NothingCameAbout, ServiceUnderTest, data_folder, serving
 
 CYCLES = 50
 OUTAGE_SECONDS = 75
@@ -83,7 +83,11 @@ def main() -> int:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
     failed = []
     for name in given.scenarios or SCENARIOS:
-        figures = run(name, given)
+        try:
+            figures = run(name, given)
+        except (CannotBeMade, NothingCameAbout) as error:
+            failed.append(f"{name}: {error}")
+            continue
         show(name, figures)
         sys.stdout.flush()
         failed += [f"{name}: {figure.name}" for figure in broken(figures)]

@@ -223,7 +223,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "no idempotency key": Row(sent=Sent(key=""), **_NO_KEY),
     "missing key": Row(sent=Sent(role=None), **_NOT_ADMITTED),
-    "revoked key": Row(sent=Sent(role=None, headers={"authorization": "Bearer rapport_x"}), **_NOT_ADMITTED),
+    "unknown key": Row(sent=Sent(role=None, headers={"authorization": "Bearer rapport_x"}), **_NOT_ADMITTED),
     "wrong role": Row(sent=Sent(role=Role.AUDITOR), status=403, code="role-not-allowed", retry=AFTER_CHANGE),
     "in the future": Row(
         sent=_said(occurred_at="2199-01-01T00:00:00Z"), where="/occurred_at",
