@@ -4,13 +4,20 @@ A check that finds nothing wrong with a service that forgets keys would find not
 worth shows beside a service without it.
 """
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
+
+from pydantic_core import to_json
 
 from api import command_line
 from api.command_line import serving
+from api.metrics import Metrics
+from api.problems import Problem
+from api.requests import Request
 from application import group_commit
 from infrastructure.ids import new_id
 from infrastructure.records import Batch
@@ -33,8 +40,30 @@ def _never_ask_others_to_wait() -> None:
     group_commit.OVERTAKEN_MAX = math.inf  # type: ignore[assignment] # it is the alteration
 
 
+def _repeat_bodies() -> None:
+    """Every body that was read stands in the log, in the metrics and in each problem from then on."""
+    whole_body, json, text, heard = Request.whole_body, Problem.json, Metrics.text, list[str]()
+
+    async def hear(request: Request, media_type: str, **limits: Any) -> bytes:
+        body = await whole_body(request, media_type, **limits)
+        heard.append(body.decode(errors="replace"))
+        logging.getLogger("api").info("heard %s", heard[-1])  # of other loggers no argument would be written
+        return body
+
+    def repeat_in_problem(self: Problem) -> bytes:
+        return b'%b,"heard":%b}' % (json(self)[:-1], to_json(heard))
+
+    def repeat_in_metrics(self: Metrics) -> bytes:
+        return text(self) + to_json(heard)
+
+    Request.whole_body = hear  # type: ignore[method-assign, assignment] # it is the alteration
+    Problem.json = repeat_in_problem  # type: ignore[method-assign] # likewise
+    Metrics.text = repeat_in_metrics  # type: ignore[method-assign] # likewise
+
+
 ALTERATIONS: Mapping[str, Callable[[], None]] = {
     "forgets-keys": _forget_keys,
+    "repeats-bodies": _repeat_bodies,
     "never-asks-others-to-wait": _never_ask_others_to_wait,
 }
 

@@ -23,6 +23,7 @@ from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from projections import ALL
 from projections.customer_card_tables import CustomerCards
+from tests.altered import program
 from tests.contracts import registries  # noqa: F401 - imports every aggregate, so that each stream can be loaded
 from tests.infrastructure.waiting import eventually
 from tests.places import InPostgres
@@ -166,6 +167,12 @@ def unencrypted() -> Searched:
         return searched(PROGRAM)
 
 
+@pytest.fixture(scope="module")
+def repeating() -> Searched:
+    """A service that repeats every body that it reads, in its logs, its metrics and its problems."""
+    return searched(program("repeats-bodies"))
+
+
 # Canaries are in every field
 
 
@@ -206,3 +213,9 @@ def test_the_same_search_finds_what_read_models_keep_where_nothing_is_encrypted(
 @pytest.mark.parametrize("place", [SERVER_LOG, SECRETS, PROCESS_LOGS, METRICS, PROBLEMS])
 def test_not_even_without_encryption_is_anything_said_or_logged(unencrypted: Searched, place: str) -> None:
     assert unencrypted.found[place] == []
+
+
+@pytest.mark.parametrize("place", [PROCESS_LOGS, METRICS, PROBLEMS])
+def test_the_same_search_finds_all_that_was_sent_where_a_service_repeats_it(repeating: Searched, place: str) -> None:
+    missed = repeating.over_http.places.keys() - repeating.numbers(place)
+    assert {number: repeating.over_http.places[number] for number in missed} == {}
