@@ -90,7 +90,7 @@ def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None 
     async def log_answers() -> None:
         await log.head()
 
-    models = ReadModels(_no_connection, "main_read")
+    models = ReadModels(no_connection, "main_read")
     return Ports(
         writer=Writer(
             log, new_id=new_id, reporting_currency="EUR", limits=writer_limits, observe=metrics.observe_append
@@ -108,7 +108,7 @@ def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None 
 
 
 @asynccontextmanager
-async def _no_connection() -> AsyncIterator[Any]:
+async def no_connection() -> AsyncIterator[Any]:
     """In memory there are no read models: their database is gone."""
     raise psycopg.OperationalError
     yield  # type: ignore[unreachable] # it makes this a generator
