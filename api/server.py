@@ -91,6 +91,14 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything: what uvicorn keeps would wait for a timer, or for the garbage collector."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment] # as before the first request
+
+    @override
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or too long a head, with a problem like all others."""
         too_long = self._head_bytes > self.header_bytes_max

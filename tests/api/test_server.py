@@ -340,6 +340,22 @@ async def test_requests_leave_nothing_to_the_garbage_collector() -> None:
             assert gc.collect() == 0 or not is_watched
 
 
+@asynchronous
+async def test_a_connection_that_ends_takes_along_the_requests_that_were_waiting() -> None:
+    async with listening() as server, server.connected() as (_, writer):
+        writer.write(GET.replace(b"/v1/events", b"/v1/events?wait=30s") + GET * 100)
+        (connection,) = await server.connections(1)
+
+        async def all_have_come() -> bool:
+            return len(connection.pipeline) == 100
+
+        await until(all_have_come)
+        connection.transport.abort()
+        await server.connections(0)
+        assert len(connection.pipeline) == 0
+        assert [vars(connection)[name] for name in ("cycle", "parser", "timeout_keep_alive_task")] == [None] * 3
+
+
 @pytest.mark.usefixtures("collector")
 def test_the_garbage_collector_leaves_alone_what_was_made_at_the_start() -> None:
     collect_rarely()
