@@ -49,13 +49,14 @@ def registrations(path: str, key: str, requests: int) -> list[bytes]:
     return [post(path, body, key, lambda: {"Idempotency-Key": str(uuid4())}) for body in bodies]
 
 
-_IS_TAKEN = b'"customer_number": "B-1"'
+_SECOND = "Charles Babbage"
+"""Who comes with a number that somebody has."""
 
 
 def conflicting(key: str, requests: int, share: float = 0.01) -> list[bytes]:
     """The same, a share of them with a number that is taken: the log is asked whether that is still so."""
     every = round(1 / share)
-    taken = json.dumps({**customer_fields(), "customer_number": "B-1"}).encode()
+    taken = json.dumps({**customer_fields(), "customer_number": "B-1", "name": _SECOND}).encode()
     made = registrations("/v1/customers", key, requests)
     for i in range(every - 1, requests, every):
         made[i] = post("/v1/customers", taken, key, lambda: {"Idempotency-Key": str(uuid4())})
@@ -126,7 +127,7 @@ def _contend(port: int, make: Callable[[int], list[bytes]], clients: int, reques
 def measure(port: int, requests: list[bytes], clients: int) -> Measured:
     """Send requests; all of them are accepted, but for those of `conflicting`."""
     measured = load(port, requests, clients)
-    refused = sum(_IS_TAKEN in request for request in requests)
+    refused = sum(_SECOND.encode() in request for request in requests)
     if measured.statuses.get(409, 0) != refused or not measured.statuses.keys() <= {201, 409}:
         msg = f"unexpected answers: {measured.statuses}"
         raise RuntimeError(msg)
