@@ -42,7 +42,7 @@ lint: develop ## Check format, lint, types, layers and spelling
 	$(BIN)/codespell
 
 pytest: develop
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_OPTIONS)
 	$(BIN)/coverage report --fail-under=85
 	$(BIN)/coverage report --include="$(FULLY_COVERED)" --fail-under=100
 

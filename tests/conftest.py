@@ -163,8 +163,13 @@ def real_data() -> Path:
     return folder
 
 
+LONG = (ROOT / "tests" / "chaos", ROOT / "tests" / "real_data")
+"""What takes minutes runs first: begun last, it would leave the other processes without work."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what reads the real data, so that `-m "not real_data"` leaves it out."""
+    """Put long tests first, and mark what reads the real data, so that `-m "not real_data"` leaves it out."""
+    items.sort(key=lambda item: not any(folder in item.path.parents for folder in LONG))
     for item in items:
         if isinstance(item, pytest.Function) and "real_data" in item.fixturenames:
             item.add_marker("real_data")
