@@ -23,7 +23,7 @@ A `metric_rule` names marks of a conversation: created, bot hand-off, reopened, 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -143,7 +143,8 @@ def _expected(key: str, value: object, zone: ZoneInfo) -> Outcome:
     if key in UNITS:
         return read_duration(key, value)
     if key == "at":
-        return read_instant(value, zone)
+        # A local time that comes twice is equal to no time of another zone, not even to itself (PEP 495).
+        return read_instant(value, zone).astimezone(UTC)
     if key == "date":
         return read_date(value)
     if key in {"days", "working", "business_day"} and isinstance(value, int):

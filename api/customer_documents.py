@@ -18,6 +18,8 @@ from domain.case_events import (
     CustomerMessageReceived,
     Priority,
     PublicReplySent,
+    SatisfactionAmended,
+    SatisfactionRecorded,
     SatisfactionScale,
 )
 from domain.case_phases import Awaited
@@ -137,7 +139,7 @@ class InteractionOrigin(Origin):
     """What an interaction is, and where it comes from."""
 
     case: UUID | None
-    """The support case that it is a message of."""
+    """The support case that it belongs to."""
 
 
 def _interaction(name: str, event: type[Any], stored_name: str) -> Any:
@@ -151,14 +153,16 @@ _INTERACTIONS = (
     _interaction("CaseBegun", CaseOpened, "support-case.opened"),
     _interaction("CustomerWrote", CustomerMessageReceived, "support-case.customer-message-received"),
     _interaction("CustomerWasAnswered", PublicReplySent, "support-case.public-reply-sent"),
+    _interaction("CustomerAnsweredSurvey", SatisfactionRecorded, "support-case.satisfaction-recorded"),
+    _interaction("CustomerAnsweredSurveyAgain", SatisfactionAmended, "support-case.satisfaction-amended"),
 )
 _INTERACTION: Any = Annotated[functools.reduce(operator.or_, _INTERACTIONS), Discriminator("type")]
 
 
 CustomerCardDocument = _merged(
     "CustomerCardDocument",
-    "What is known about a customer, as it holds on a day. Of interactions, messages of cases among them, the latest; "
-    "the latest first.",
+    "What is known about a customer, as it holds on a day. Of interactions, messages of cases and survey answers among "
+    "them, the latest; the latest first.",
     CustomerLine,
     definition=str,
     definition_version=int,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain.case_events import MessageId
-from domain.case_timeline import FirstResponse, Reason, Reply, Span, Turn, TurnOutcome
+from domain.case_timeline import FirstResponse, Reason, Reply, Span, TakenOverWait, Turn, TurnOutcome
 from domain.values import immutable
 
 
@@ -41,6 +41,7 @@ class Conversation:
         self.replies: list[Reply] = []
         self.turns: list[Turn] = []
         self.pauses: list[Span] = []
+        self.taken_over: list[TakenOverWait] = []
         self._is_answered = False
         self._paused_since: datetime | None = None
         self._first: Waiting | None = None
@@ -111,11 +112,17 @@ class Conversation:
     def take_over(self, left: Left, at: datetime, *, goes_on: bool) -> None:
         """Another case was merged into this one, and the customer goes on waiting here.
 
-        A first response that both cases await is that of each of them, so here it makes no turn.
+        A first response that both cases await is that of each of them, so here it makes no turn; but somebody waits
+        for it since the other case began to.
         """
         if left.awaits_reply:
             self._is_answered = False
-        if left.waiting is not None and not (left.is_first and self.is_first_awaited):
+        if left.waiting is None:
+            return
+        if left.is_first and self.is_first_awaited:
+            one = left.waiting
+            self.taken_over.append(TakenOverWait(since=one.since, position=one.position, taken_over_at=at))
+        else:
             self._wait(replace(left.waiting, taken_over_at=at), goes_on=goes_on)
 
     def left(self, holds: tuple[Span, ...]) -> Left:

@@ -66,6 +66,8 @@ def _waits(timeline: CaseTimeline) -> Iterator[_Wait]:
     if first.started_at is not None and first.started_by is not None:
         end = None if first.reply is None else first.reply.at
         yield _Wait(first.started_at, end, first.started_at, first.started_by, Awaited.FIRST_RESPONSE)
+        for one in timeline.taken_over_waits:
+            yield _Wait(one.taken_over_at, end, one.since, one.position, Awaited.FIRST_RESPONSE)
     for turn in timeline.turns:
         here = turn.taken_over_at or turn.started_at
         yield _Wait(here, turn.ended_at, turn.started_at, turn.started_by, Awaited.NEXT_RESPONSE)

@@ -207,6 +207,7 @@ class CaseReader:
             first_response_by_human=human,
             first_response_zendesk=zendesk,
             turns=turns,
+            taken_over_waits=tuple(self._said.taken_over),
             resolutions=tuple(self._resolutions),
             illegitimate_pauses=pauses,
             customer_messages=tuple(self._said.customer_messages),

@@ -162,6 +162,15 @@ class Turn:
 
 
 @immutable
+class TakenOverWait:
+    """A case that was merged into this one waits for the same first response, since a message of its own."""
+
+    since: datetime
+    position: int
+    taken_over_at: datetime
+
+
+@immutable
 class Resolution:
     """What the customer wanted was done, until the case was reopened; without a code it was closed right away."""
 
@@ -217,6 +226,7 @@ class CaseTimeline:
     first_response_by_human: FirstResponse
     first_response_zendesk: FirstResponse
     turns: tuple[Turn, ...]
+    taken_over_waits: tuple[TakenOverWait, ...]
     resolutions: tuple[Resolution, ...]
     illegitimate_pauses: tuple[Span, ...]
     customer_messages: tuple[datetime, ...]

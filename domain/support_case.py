@@ -288,7 +288,7 @@ class SupportCase:
         A message from before something else that is recorded does so in its own time only.
         """
         at, cause = message.at, message.message_id
-        received = replace(message, late_recorded=at < self.last_at)
+        received = replace(message, late_recorded=self._is_late(at))
         course = self._course(at)
         if any(mark.at > at for mark in self.marks):
             return (received,)
@@ -310,19 +310,23 @@ class SupportCase:
     def assign(self, staff_id: StaffId, at: datetime, by: Performer) -> tuple[CaseAssigned, ...]:
         """Let somebody work on the case."""
         self._must_go_on(at)
-        return () if staff_id == self.assignee_id else (CaseAssigned(at=at, staff_id=staff_id, by=by),)
+        if staff_id == self.assignee_id and not self._is_late(at):
+            return ()
+        return (CaseAssigned(at=at, staff_id=staff_id, by=by),)
 
     def transfer(self, team_id: TeamId, at: datetime, by: Performer) -> tuple[CaseTransferred, ...]:
         """Give the case to a team, and in it to nobody yet."""
         self._must_go_on(at)
-        if (team_id, None) == (self.team_id, self.assignee_id):
+        if (team_id, None) == (self.team_id, self.assignee_id) and not self._is_late(at):
             return ()
         return (CaseTransferred(at=at, team_id=team_id, by=by),)
 
     def assign_calendar(self, calendar_id: CalendarId, at: datetime) -> tuple[CalendarAssigned, ...]:
         """Count business time by this calendar from now on."""
         self._must_go_on(at)
-        return () if calendar_id == self.calendar_id else (CalendarAssigned(calendar_id=calendar_id),)
+        if calendar_id == self.calendar_id and not self._is_late(at):
+            return ()
+        return (CalendarAssigned(calendar_id=calendar_id),)
 
     def hand_off_to_human(self, at: datetime) -> tuple[CaseHandedOffToHuman, ...]:
         """Let a person take over from a bot."""
@@ -332,7 +336,9 @@ class SupportCase:
     def change_priority(self, priority: Priority, at: datetime) -> tuple[PriorityChanged, ...]:
         """Make the case more or less urgent."""
         self._must_go_on(at)
-        return () if priority is self.priority else (PriorityChanged(priority=priority),)
+        if priority is self.priority and not self._is_late(at):
+            return ()
+        return (PriorityChanged(priority=priority),)
 
     def classify(self, classification: CaseClassified) -> tuple[CaseClassified, ...]:
         """Say what the case is about and what caused it, also when it is over."""
@@ -581,7 +587,11 @@ class SupportCase:
         return all(self._has_replied(at, since) or case.is_answered(since, merged) for since, case in merges)
 
     def _flagged(self, message: SomeMessage) -> SomeMessage:
-        return replace(message, late_recorded=message.at < self.last_at)
+        return replace(message, late_recorded=self._is_late(message.at))
+
+    def _is_late(self, at: datetime) -> bool:
+        """Whether something that happened later is recorded already: what holds now may not have held then."""
+        return at < self.last_at
 
 
 def _time(mark: Mark) -> datetime:

@@ -4,8 +4,8 @@ A *fact* is something that was said about a customer: the registration, a name o
 person, an owner, terms, a status. It keeps the event's stored body, so personal values stay encrypted here; whoever may
 read them decodes them when a card is shown.
 
-*Interactions* are one timeline: what was recorded with the customer, and the messages of the customer's cases. Whose
-case it is may be said later; the messages before that are interactions of the customer as soon as it is known.
+*Interactions* are one timeline: what was recorded with the customer, and messages and survey answers of the customer's
+cases. Whose case it is may be said later; what was before that is part of the timeline as soon as it is known.
 
 *Words* and *tokens* are what customers are found by, as `projections.customer_search` says. Tokens are removed when the
 person is erased whose they are, and hidden from the moment of the erasure.
@@ -16,7 +16,14 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from application.ports import RecordedEvent
-from domain.case_events import CaseOpened, CustomerIdentified, CustomerMessageReceived, PublicReplySent
+from domain.case_events import (
+    CaseOpened,
+    CustomerIdentified,
+    CustomerMessageReceived,
+    PublicReplySent,
+    SatisfactionAmended,
+    SatisfactionRecorded,
+)
 from domain.customer import (
     AddressChanged,
     ContactPersonAdded,
@@ -88,6 +95,8 @@ class CustomerCards:
             "support-case.customer-identified",
             "support-case.customer-message-received",
             "support-case.public-reply-sent",
+            "support-case.satisfaction-recorded",
+            "support-case.satisfaction-amended",
         }
     )
     tables = (
@@ -235,7 +244,14 @@ _IDENTIFY: Final = """
     INSERT INTO {cases}
     SELECT case_id, customer_id, position, lead(position) OVER (PARTITION BY case_id ORDER BY position) FROM identified
 """
-_INTERACTIONS: Final = (InteractionRecorded, CaseOpened, CustomerMessageReceived, PublicReplySent)
+_INTERACTIONS: Final = (
+    InteractionRecorded,
+    CaseOpened,
+    CustomerMessageReceived,
+    PublicReplySent,
+    SatisfactionRecorded,
+    SatisfactionAmended,
+)
 
 
 def _place(event: object) -> Place:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of fact

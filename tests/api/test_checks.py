@@ -84,6 +84,14 @@ def test_what_differs_fails_and_says_what_was_answered(
     assert (checked.verdict, checked.got, checked.passed) == (Verdict.FAILS, got, False)
 
 
+@pytest.mark.parametrize("at", ["2026-10-25T02:30", "2026-10-25T02:30+02:00", "2026-10-25T00:30Z"])
+def test_a_local_time_that_comes_twice_is_the_first_of_the_two(at: str) -> None:
+    all_day = {"tz": "Europe/Berlin", "hours": {"sun": [["00:00", "24:00"]]}}
+    given = {"from": "2026-10-25T01:30", "seconds": 3600}
+    checked = check(kind="add_seconds", calendar=all_day, input=given, expected={"at": at})
+    assert checked.verdict is Verdict.HOLDS, checked.got
+
+
 def test_a_case_that_expects_nothing_does_not_hold() -> None:
     assert verdict("is_working", {"from": "2026-06-08T09:00"}, {}) is Verdict.FAILS
 

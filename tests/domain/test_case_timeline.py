@@ -34,6 +34,7 @@ from domain.case_events import (
     SupportCaseEvent,
 )
 from domain.case_figures import NO_TIME, BusinessRule, CaseFigures, Figure, Measure, Time, figures, reopened
+from domain.case_phases import case_phases
 from domain.case_reading import timelines
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
@@ -326,6 +327,25 @@ def test_a_turn_that_came_with_a_merged_case_stands_beside_an_awaited_first_resp
     into = measured(family[LATE_AGAIN], monday(15))
     assert into.first_response.time == Time(calendar=2 * HOUR, business=2 * HOUR)
     assert [figure.time for figure in into.next_responses] == [Time(calendar=3 * HOUR, business=3 * HOUR)]
+
+
+def test_two_cases_that_are_one_wait_for_a_first_response_since_the_earlier_of_both() -> None:
+    (line,) = [
+        one
+        for case_id, one in timelines(
+            {
+                CLUMPS: entries(ACME_COMPLAINED, MERGED),
+                LATE_AGAIN: entries(
+                    replace(ACME_COMPLAINED, at=monday(12)),
+                    (AnotherCaseMerged(case_id=CLUMPS), monday(13)),
+                    replied(monday(14)),
+                ),
+            }
+        ).items()
+        if case_id == LATE_AGAIN
+    ]
+    waits = [(phase.since, phase.waiting_since, phase.waiting_by) for phase in case_phases(line)]
+    assert waits == [(monday(12), monday(12), 1), (monday(13), monday(9), 1), (monday(14), None, None)]
 
 
 @pytest.mark.parametrize(

@@ -438,6 +438,12 @@ def test_a_calendar_is_assigned_once() -> None:
     case.given(ACME_COMPLAINED).when(assign_calendar()).then()
 
 
+def test_what_is_told_late_is_recorded_though_the_same_holds_now() -> None:
+    later = replace(GRACE_WROTE, at=monday(12))
+    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED, later).when(assign_calendar(monday(11))).then(CALENDAR_ASSIGNED)
+    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED, later).when(assign_calendar(monday(12))).then()
+
+
 def test_a_bot_hands_off() -> None:
     case.given(ACME_COMPLAINED).when(hand_off()).then(HANDED_OFF)
 

@@ -125,7 +125,8 @@ def test_every_event_of_a_customer_has_its_place() -> None:
     of_cases = {event for event in CustomerCards.events if event.startswith("support-case.")}
     assert CustomerCards.events == of_customers | of_cases
     messages = {"support-case.opened", "support-case.customer-message-received", "support-case.public-reply-sent"}
-    assert of_cases == messages | {"support-case.customer-identified"}
+    answers = {"support-case.satisfaction-recorded", "support-case.satisfaction-amended"}
+    assert of_cases == messages | answers | {"support-case.customer-identified"}
 
 
 def test_a_card_shows_all_that_is_known(cards: Folded, log: LogOf) -> None:
@@ -520,6 +521,17 @@ def test_messages_of_cases_are_interactions_beside_those_that_were_recorded(card
     ]
     assert [each["case"] for each in shown_ones] == [CLUMPS, None, CLUMPS, CLUMPS]
     assert shown_ones[3]["first_message"] == ACME_COMPLAINED.first_message
+
+
+def test_survey_answers_are_interactions(cards: Folded, log: LogOf) -> None:
+    complain(log, ACME_COMPLAINED, RESOLVED, (ASKED_FOR_SATISFACTION, monday(15)), (SATISFIED, monday(16)))
+    complain(log, (LESS_SATISFIED, tuesday(9)))
+    shown_ones = document(cards.fold(log), log)["interactions"]
+    assert [(each["type"], each.get("score"), each["case"]) for each in shown_ones] == [
+        ("support-case.satisfaction-amended", LESS_SATISFIED.score, CLUMPS),
+        ("support-case.satisfaction-recorded", SATISFIED.score, CLUMPS),
+        ("support-case.opened", None, CLUMPS),
+    ]
 
 
 def test_whose_case_it_is_may_be_said_later_and_be_put_right(cards: Folded, log: LogOf) -> None:
