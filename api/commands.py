@@ -245,6 +245,6 @@ def _target(request: Request, definition: CommandDefinition) -> str:
 
 def _expected_version(request: Request, definition: CommandDefinition) -> int | None:
     """The version that the stream should have. One that is only begun has none to match (RFC 9110, section 13.1.1)."""
-    if definition.creates and "if-match" in request.headers:
+    if definition.creates and b"if-match" in request.given:
         raise StreamHasMoved(current_version=0)
     return request.expected_version()

@@ -212,6 +212,16 @@ def description() -> Any:
     return json.loads(to_json(create_app(ports_on(InMemoryLog(), Clock())).openapi()))
 
 
+def resolved(value: Any) -> Any:
+    """What a reference within the description refers to."""
+    while "$ref" in value:
+        found = description()
+        for step in value["$ref"].split("/")[1:]:
+            found = found[step]
+        value = found
+    return value
+
+
 def _operation(method: str, path: str) -> Any:
     for template, operations in description()["paths"].items():
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))

@@ -1,15 +1,13 @@
 """Who may do what: nobody without a key, everybody what the role of the key admits, and nothing by default."""
 
 import re
-from typing import Any
 
 import pytest
-from starlette.responses import Response
 
 from api.app import create_app
-from api.operations import EVERYONE, Access, Body, Operation
-from api.requests import Request
+from api.operations import EVERYONE, Access, Operation
 from application.commands import Role
+from tests.api.operations import nothing, operation
 from tests.api.running import SECRETS, Clock, code, ports_on, running
 from tests.asynchronous import asynchronous
 from tests.in_memory import InMemoryLog
@@ -24,26 +22,6 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def operations() -> tuple[Operation, ...]:
     """Every operation of the service."""
     return create_app(ports_on(InMemoryLog(), Clock())).operations
-
-
-async def nothing(_request: Request) -> Response:
-    """Answer nothing."""
-    return Response(b"")
-
-
-def operation(**fields: Any) -> Operation:
-    """An operation that differs from an ordinary one in these fields."""
-    ordinary: dict[str, Any] = {
-        "name": "x",
-        "method": "GET",
-        "path": "/x",
-        "tag": "x",
-        "summary": "x",
-        "roles": EVERYONE,
-        "handler": nothing,
-        "answers": {200: Body({"text/plain": None}, "x")},
-    }
-    return Operation(**ordinary | fields)
 
 
 # Deny by default

@@ -9,37 +9,17 @@ from typing import Any
 import pytest
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
 from api.app import create_app
-from api.operations import EVERYONE, Body, Operation
+from api.operations import Operation
 from api.requests import REQUEST, Request
 from api.routing import OperationRoute, OperationRouter
+from tests.api.operations import nothing, operation
 from tests.api.running import Clock, ports_on
 from tests.asynchronous import asynchronous
 from tests.in_memory import InMemoryLog
 
 SERVICE = create_app(ports_on(InMemoryLog(), Clock()))
-
-
-async def nothing(_request: Request) -> Response:
-    """Answer nothing."""
-    return Response(b"")
-
-
-def operation(**fields: Any) -> Operation:
-    """An operation that differs from an ordinary one in these fields."""
-    ordinary: dict[str, Any] = {
-        "name": "x",
-        "method": "GET",
-        "path": "/x",
-        "tag": "x",
-        "summary": "x",
-        "roles": EVERYONE,
-        "handler": nothing,
-        "answers": {200: Body({"text/plain": None}, "x")},
-    }
-    return Operation(**ordinary | fields)
 
 
 @asynccontextmanager

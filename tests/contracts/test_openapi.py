@@ -14,7 +14,7 @@ from api.commands import paths
 from application.commands import COMMANDS, Role
 from infrastructure.event_types import EVENT_TYPES
 from projections import REPORTS
-from tests.api.running import description
+from tests.api.running import description, resolved
 
 SNAPSHOT = Path(__file__).parents[1] / "golden" / "openapi.json"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
@@ -26,16 +26,6 @@ def operations() -> Iterator[tuple[str, str, Any]]:
     for path, methods in description()["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
-
-
-def resolved(value: Any) -> Any:
-    """What a reference within the description refers to."""
-    while "$ref" in value:
-        found = description()
-        for step in value["$ref"].split("/")[1:]:
-            found = found[step]
-        value = found
-    return value
 
 
 def schemas(value: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:

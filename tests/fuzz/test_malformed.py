@@ -18,10 +18,10 @@ import pytest
 
 from api.problems import Problem
 from application.commands import Role
-from tests.api.running import Running, running, scope_of
+from tests.api.running import Running, resolved, running, scope_of
 from tests.fuzz.attacks import Attacks
 from tests.fuzz.malformed import IS_FULL, in_line, malformed, questions
-from tests.interface.world import operations, resolved
+from tests.interface.world import operations
 from tests.serving import Serving, serving
 
 HANG_SECONDS = 2.0

@@ -45,6 +45,19 @@ class Counted:
         page.append("events", "position, type", [f"{each.position}\t{each.type}\n" for each in page.events])
 
 
+class Ending(LogOf):
+    """The same log; whoever waits for more of it is told to stop."""
+
+    def __init__(self, log: LogOf, stop: threading.Event) -> None:
+        super().__init__()
+        self.recorded = log.recorded
+        self._stop = stop
+
+    def wait(self, seconds_max: float) -> None:
+        super().wait(seconds_max)
+        self._stop.set()
+
+
 class Failing(Counted):
     """Fails at some events, with errors of one's choice."""
 
@@ -142,15 +155,16 @@ def test_the_models_of_the_house_follow_a_log(make: Make, trade: Trade) -> None:
 def test_it_runs_until_it_is_told_to_stop(databases: Databases, make: Make, trade: Trade) -> None:
     stop = threading.Event()
 
-    class Ending(LogOf):
-        def wait(self, seconds_max: float) -> None:
-            super().wait(seconds_max)
-            stop.set()
-
-    log = Ending()
-    log.recorded = trade.log.recorded
+    log = Ending(trade.log, stop)
     make(log, Counted()).run(stop)
     assert positions(databases, "counted") == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_it_says_that_it_has_started_when_there_are_tables_to_answer_from(make: Make, trade: Trade) -> None:
+    stop, told = threading.Event(), list[list[str]]()
+    following = make(Ending(trade.log, stop), Counted())
+    following.run(stop, on_started=lambda: told.append([status.build.model for status in following.status()]))
+    assert told == [["counted"]]
 
 
 def test_an_outage_of_the_database_is_waited_for(
@@ -168,13 +182,7 @@ def test_an_outage_of_the_database_is_waited_for(
                         "WHERE usename = 'rapport_projector' AND datname = current_database()"
                     )
 
-    class Ending(LogOf):
-        def wait(self, seconds_max: float) -> None:
-            super().wait(seconds_max)
-            stop.set()
-
-    log = Ending()
-    log.recorded = trade.log.recorded
+    log = Ending(trade.log, stop)
     model = CutOnce()
     make(log, model).run(stop)
     assert model.pages == [(0, 7), (0, 7)]
@@ -194,13 +202,7 @@ def test_a_transaction_that_the_server_has_given_up_is_begun_again(
                     eventually(lambda: not _projectors(administrator))
             super().fold(page)
 
-    class Ending(LogOf):
-        def wait(self, seconds_max: float) -> None:
-            super().wait(seconds_max)
-            stop.set()
-
-    log = Ending()
-    log.recorded = trade.log.recorded
+    log = Ending(trade.log, stop)
     model = SlowOnce()
     following = make(log, model)
     options = conninfo_to_dict(databases.projector)["options"]

@@ -49,9 +49,10 @@ class Examiner:
         stale = await self._answer(StreamHasMoved.code())
         refused = {code: await self._answer(code) for code in self._refusals()}
         imported = {code: await self._answer(code, Role.IMPORTER) for code in refused}
-        for code, answer in (*refused.items(), *imported.items()):
-            is_overridden = answer is imported[code] and answer.is_success
-            assert codes(answer) == {code} or is_overridden, f"{code}: {answer.text}"
+        for code, answer in refused.items():
+            assert codes(answer) == {code}, f"{code}: {answer.text}"
+        for code, answer in imported.items():
+            assert codes(answer) == {code} or answer.is_success, f"{code}: {answer.text}"
         overridden = [code for code, answer in imported.items() if answer.is_success]
         return Row(
             command=f"`{self.definition.name}`",

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import httpx
 
 from application.commands import Role
-from tests.api.running import description
+from tests.api.running import description, resolved
 from tests.interface.accepted import ACCEPTED, BEGINNINGS, WORLD, Body, filled, filled_text
 from tests.interface.refused import Refused
 
@@ -77,16 +77,6 @@ class Operation:
             for each in map(resolved, self.described.get("parameters", ()))
             if each["in"] == "query" and each.get("required", False)
         }
-
-
-def resolved(value: Any) -> Any:
-    """What a reference within the description refers to."""
-    while "$ref" in value:
-        found = description()
-        for step in value["$ref"].split("/")[1:]:
-            found = found[step]
-        value = found
-    return value
 
 
 @cache
