@@ -50,13 +50,17 @@ class _Wait(NamedTuple):
     awaited: Awaited
 
 
-def case_phases(timeline: CaseTimeline) -> list[CasePhase]:
-    """The phases of a case in which it was active, in their order; the last one has no end if it still is."""
+def case_phases(timeline: CaseTimeline, first: datetime | None = None) -> list[CasePhase]:
+    """The phases of a case in which it was active, in their order; the last one has no end if it still is.
+
+    Where `first` is given, those from the one on that begins at this instant.
+    """
     waits = list(_waits(timeline))
     phases: list[CasePhase] = []
     for one in timeline.intervals:
-        if one.status in ACTIVE:
-            for since, until in _parts(timeline, waits, one.started_at, one.ended_at):
+        begins = one.started_at if first is None else max(one.started_at, first)
+        if one.status in ACTIVE and (one.ended_at is None or one.ended_at > begins):
+            for since, until in _parts(timeline, waits, begins, one.ended_at):
                 _add(phases, _phase(timeline, waits, one.status, since, until))
     return phases
 

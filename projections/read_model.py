@@ -123,6 +123,27 @@ def in_schema(template: str, schema: str) -> bytes:
     return template.replace("{schema}", schema).encode()
 
 
+class Memory:
+    """What a read model remembers of a build's last page for the next one, so that it need not be read again.
+
+    Who folds the pages of a build keeps one for it. It is no part of the outcome: it may be empty before any page.
+    """
+
+    def __init__(self) -> None:
+        self.position = 0
+        """Where it is of use: what is remembered follows from the log up to there."""
+        self._remembered: object = None
+
+    def recall(self, position: int) -> object:
+        """What was remembered at a position, once: a page that fails leaves nothing behind. None if nothing was."""
+        remembered, self._remembered = self._remembered, None
+        return remembered if position == self.position else None
+
+    def remember(self, position: int, what: object) -> None:
+        """Remember something at a position."""
+        self.position, self._remembered = position, what
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a read model folds in one transaction: all events that it wants at positions after `after`, up to `upto`."""
@@ -135,6 +156,7 @@ class Page:
     hash: Hash
     zone: tzinfo = UTC
     """The tenant's, which never changes."""
+    memory: Memory = field(default_factory=Memory)
 
     def execute(self, statement: str, values: Values = (), **fragments: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run a statement on the build's tables; the cursor with its result."""
