@@ -4,7 +4,7 @@ A case is read from its entries in the tables, with all cases that were merged i
 something happened to last are remembered from one page to the next, each family as a whole.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
@@ -74,6 +74,7 @@ class KnownCases:
     def __init__(self, calendars: Calendars) -> None:
         self.calendars = calendars
         self._cases: dict[CaseId, Case] = {}
+        self._entries = 0
 
     @classmethod
     def begin(cls, page: Page) -> "KnownCases":
@@ -93,6 +94,7 @@ class KnownCases:
         while wanted:
             found = _read(page, wanted)
             self._cases.update((case.case_id, case) for case in found)
+            self._entries += sum(len(case.entries) for case in found)
             loaded += found
             wanted = self._unknown(other for case in found for other in others(case.entries))
         for case in loaded:
@@ -101,6 +103,12 @@ class KnownCases:
 
     def _unknown(self, case_ids: Iterable[CaseId]) -> set[CaseId]:
         return {case_id for case_id in case_ids if case_id not in self._cases}
+
+    def add(self, case: Case, entry: Entry) -> None:
+        """Something happened to a case."""
+        case.entries.append(entry)
+        self._entries += 1
+        self.join(case, others([entry]))
 
     def join(self, case: Case, case_ids: Iterable[CaseId]) -> None:
         """These cases are one with it from now on."""
@@ -112,25 +120,17 @@ class KnownCases:
     def forget(self, cases: Iterable[Case]) -> None:
         """Let go of these cases."""
         for case in cases:
-            self._cases.pop(case.case_id, None)
+            del self._cases[case.case_id]
+            self._entries -= len(case.entries)
 
     def remember(self, case_ids: Iterable[CaseId]) -> "KnownCases":
         """What is remembered after something happened to these cases."""
         for case_id in case_ids:
             for case in self._cases[case_id].one_with:
                 self._cases[case.case_id] = self._cases.pop(case.case_id)
-        entries = sum(len(case.entries) for case in self._cases.values())
-        for family in self._families() if entries > _ENTRIES_MAX else ():
-            entries -= sum(len(case.entries) for case in family)
-            self.forget(family)
-            if entries <= _ENTRIES_MAX:
-                break
+        while self._entries > _ENTRIES_MAX:
+            self.forget(next(iter(self._cases.values())).one_with)
         return self
-
-    def _families(self) -> Iterator[Sequence[Case]]:
-        for case_id in list(self._cases):
-            if case_id in self._cases:
-                yield self._cases[case_id].one_with
 
 
 def _read(page: Page, case_ids: Iterable[CaseId]) -> list[Case]:

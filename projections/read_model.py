@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
+from itertools import islice
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 from uuid import UUID
@@ -190,9 +191,11 @@ class Appender:
 
     def extend(self, lines: Iterable[str]) -> None:
         """Add rows in Postgres' text format, their values made with `copy_text` where they are texts."""
-        self._lines.extend(lines)
-        if len(self._lines) >= self._LINES_MAX:
-            self._send()
+        coming = iter(lines)
+        while some := list(islice(coming, self._LINES_MAX)):
+            self._lines += some
+            if len(self._lines) >= self._LINES_MAX:
+                self._send()
 
     def flush(self) -> None:
         """Make the rows visible to the next statement."""
@@ -229,6 +232,11 @@ def copy_text(text: str | None) -> str:
 def copy_id(value: UUID) -> str:
     """An id as a value of a line for an `Appender`: in a quarter of the time that `str` takes."""
     return f"{value.int:032x}"
+
+
+def copy_array(values: Iterable[object]) -> str:
+    """An array of numbers, ids or instants, none of them null, as text: the driver takes ten times as long."""
+    return "{" + ",".join([f'"{value}"' for value in values]) + "}"
 
 
 def copy_bytes(value: bytes) -> str:

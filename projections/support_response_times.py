@@ -10,11 +10,12 @@ late, a reopening, a merge. A revised calendar changes the business times of eve
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final, Generic
 
 from application.ports import RecordedEvent
 from domain.case_events import CalendarAssigned, CaseId, CaseOpened
-from domain.case_facts import CaseFact, case_facts
+from domain.case_facts import THE_BEGINNING, CaseFact, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import CaseReader, timelines
@@ -29,7 +30,7 @@ from projections.case_entries import (
     others,
 )
 from projections.known_cases import Case, Counts, KnownCases, Row
-from projections.read_model import Page, copy_text
+from projections.read_model import Page, copy_array, copy_id, copy_text
 from projections.support_lines import beginning, fact_lines, phase_lines
 from projections.support_tables import (
     CALENDARS,
@@ -127,6 +128,7 @@ class _Fold:
         for family in _families(loaded):
             for case, timeline in self._read(family):
                 facts = case_facts(timeline, self._measure(case, timeline))
+                case.beginning = beginning(case.case_id, timeline)
                 case.facts = {fact[:2]: Row(fact, 0, is_written=True) for fact in facts}
                 case.phases = [Row(phase, 0, is_written=True) for phase in case_phases(timeline)]
         return loaded
@@ -160,11 +162,10 @@ class _Fold:
             return
         case = self._known[CaseId(recorded.stream_id)]
         entry = Entry(event, recorded.occurred_at, recorded.position)
-        case.entries.append(entry)
+        self._known.add(case, entry)
         self._entry_lines.append(entry_line(case.case_id, entry))
         if isinstance(event, CaseOpened):
             self._case_lines.append(f"{case.case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
-        self._known.join(case, others([entry]))
         if case.reader is not None and case.reader.go_on(entry):
             self._go_on(case, case.reader, entry)
         else:
@@ -175,28 +176,30 @@ class _Fold:
         if type(entry.event) is CalendarAssigned:
             case.measure = None
         timeline = reader.timeline()
-        self._tell_facts(case, timeline, entry.position)
+        self._tell_facts(case, timeline, entry.position, entry.occurred_at)
         self._tell_phases(case, timeline, entry.position, case.phases_since(entry.occurred_at))
 
     def _tell_anew(self, family: Sequence[Case], position: int) -> None:
         """Write down what has changed of cases whose timelines are read from the beginning."""
         for case, timeline in self._read(family):
-            self._tell_facts(case, timeline, position)
+            case.beginning = case.beginning or beginning(case.case_id, timeline)
+            self._tell_facts(case, timeline, position, THE_BEGINNING)
             self._tell_phases(case, timeline, position, 0)
 
-    def _tell_facts(self, case: Case, timeline: CaseTimeline, position: int) -> None:
-        case.beginning = case.beginning or beginning(case.case_id, timeline)
-        before, case.facts = case.facts, {}
-        for fact in case_facts(timeline, self._measure(case, timeline)):
+    def _tell_facts(self, case: Case, timeline: CaseTimeline, position: int, since: datetime) -> None:
+        """Write down what has changed of the facts that an event may change which came at an instant."""
+        before = {key: row for key, row in case.facts.items() if not row.counts.stays(since)}
+        for fact in case_facts(timeline, self._measure(case, timeline), since):
             key = fact[:2]
             row = before.get(key)
-            if row is None or row.counts != fact:
-                row = self._facts[fact.kind].add(case, fact, position)
-            else:
+            if row is not None and row.counts == fact:
                 del before[key]
-            case.facts[key] = row
-        for (kind, number), row in before.items():
-            self._facts[kind].supersede(case, number, row, position)
+            else:
+                case.facts[key] = self._facts[fact.kind].add(case, fact, position)
+        for key, row in before.items():
+            self._facts[key[0]].supersede(case, key[1], row, position)
+            if case.facts[key] is row:
+                del case.facts[key]
 
     def _tell_phases(self, case: Case, timeline: CaseTimeline, position: int, first: int) -> None:
         """Write down what has changed of the phases from the `first` one on."""
@@ -256,14 +259,14 @@ class _Fold:
             self._page.append(table, columns, lines)
             lines.clear()
 
-    def _supersede(self, table: str, key: str, kind: str, replaced: Sequence[tuple[CaseId, object, int]]) -> None:
+    def _supersede(self, table: str, key: str, kind: str, replaced: Sequence[tuple[str, object, int]]) -> None:
         """Say until when rows were known that are in the table already."""
         if replaced:
             self._page.execute(
                 f"UPDATE {{table}} t SET superseded_at_position = u.position "
                 f"FROM unnest(%s::uuid[], %s::{kind}[], %s::bigint[]) AS u(case_id, {key}, position) "
                 f"WHERE t.case_id = u.case_id AND t.{key} = u.{key} AND t.superseded_at_position IS NULL",
-                [list(each) for each in zip(*replaced, strict=True)],
+                [copy_array(each) for each in zip(*replaced, strict=True)],
                 table=self._page.tables[table],
             )
 
@@ -273,7 +276,7 @@ class _Changes(Generic[Counts]):
 
     def __init__(self) -> None:
         self._come: list[tuple[Case, Row[Counts]]] = []
-        self._replaced: list[tuple[CaseId, object, int]] = []
+        self._replaced: list[tuple[str, object, int]] = []
         """Rows that were in the table before, by their number or instant, and what superseded them."""
 
     def add(self, case: Case, counts: Counts, position: int) -> Row[Counts]:
@@ -285,11 +288,11 @@ class _Changes(Generic[Counts]):
     def supersede(self, case: Case, key: object, row: Row[Counts], position: int) -> None:
         """A row does not hold any more."""
         if row.is_written:
-            self._replaced.append((case.case_id, key, position))
+            self._replaced.append((copy_id(case.case_id), key, position))
         else:
             row.superseded_at = position
 
-    def take(self) -> tuple[list[tuple[CaseId, object, int]], list[tuple[Case, Row[Counts]]]]:
+    def take(self) -> tuple[list[tuple[str, object, int]], list[tuple[Case, Row[Counts]]]]:
         """What is to be superseded in the tables, and the rows to append; from now on they are in the tables."""
         replaced, come = self._replaced, self._come
         for _, row in come:
