@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain.case_events import MessageId
-from domain.case_timeline import FirstResponse, Reason, Reply, Span, TakenOverWait, Turn, TurnOutcome
+from domain.case_timeline import FirstResponse, Reason, ReplacedTurn, Reply, Span, TakenOverWait, Turn, TurnOutcome
 from domain.values import immutable
 
 
@@ -20,6 +20,12 @@ class Waiting:
     position: int
     earlier_holds: tuple[Span, ...] = ()
     taken_over_at: datetime | None = None
+    replaced: tuple[ReplacedTurn, ...] = ()
+
+    @property
+    def runs_from(self) -> datetime:
+        """Since when it has been waited for in this case."""
+        return self.taken_over_at or self.since
 
 
 @immutable
@@ -128,8 +134,10 @@ class Conversation:
     def left(self, holds: tuple[Span, ...]) -> Left:
         """What this case leaves to the one that it is merged into now, after these holds."""
         waiting = self._first if self.is_first_awaited else self._turn
+        if waiting is not None:
+            waiting = replace(waiting, earlier_holds=(*waiting.earlier_holds, *holds), replaced=())
         return Left(
-            waiting=None if waiting is None else replace(waiting, earlier_holds=(*waiting.earlier_holds, *holds)),
+            waiting=waiting,
             is_first=self.is_first_awaited,
             awaits_reply=bool(self.customer_messages) and not self._is_answered,
         )
@@ -180,7 +188,17 @@ class Conversation:
 
 
 def _earlier(running: Waiting | None, message: Waiting) -> Waiting:
-    return message if running is None or message.since < running.since else running
+    if running is None:
+        return message
+    if message.since >= running.since:
+        return running
+    replaced = ReplacedTurn(
+        started_at=running.since,
+        started_by=running.position,
+        runs_from=running.runs_from,
+        runs_until=message.runs_from,
+    )
+    return replace(message, replaced=(*running.replaced, replaced))
 
 
 def _turn(  # noqa: PLR0913 - all that there is to say about a turn
@@ -204,4 +222,5 @@ def _turn(  # noqa: PLR0913 - all that there is to say about a turn
         team_id=None if reply is None else reply.team_id,
         earlier_holds=waiting.earlier_holds,
         taken_over_at=waiting.taken_over_at,
+        replaced=waiting.replaced,
     )

@@ -364,6 +364,7 @@ def _phase_line(phase: CasePhase) -> str:
     return (
         f"{_counted_by_line(phase.counted_by)}\t{phase.since}\t{phase.until or 'infinity'}\t{phase.status}\t"
         f"{phase.awaited or NONE}\t{_or_null(phase.waiting_since)}\t{_or_null(phase.waiting_by)}"
+        + "".join("\t\\N\t\\N" if began is None else f"\t{began.at}\t{began.by}" for began in phase.running)
     )
 
 
