@@ -157,6 +157,10 @@ class InvitationNotFound(NotFound):
     """The case has no invitation of this name to say how satisfied the customer is."""
 
 
+class InvitationHasAnotherScale(Refusal):
+    """An invitation asks on one scale; another scale needs an invitation of another name."""
+
+
 class SatisfactionIsRecorded(Refusal):
     """An invitation is answered once; what is said later amends the answer."""
 
@@ -453,6 +457,8 @@ class SupportCase:
 
     def must_take_in(self, at: datetime) -> None:
         """Refuse unless another case may be merged into this one."""
+        if at < self.opened_at:
+            raise CaseWasNotOpenYet(pointer="/into", opened_at=self.opened_at)
         status = self.status(at)
         refusal = CaseIsResolved if status is CaseStatus.RESOLVED else _OVER.get(status)
         if refusal is not None:
@@ -524,6 +530,8 @@ class SupportCase:
     def request_satisfaction(self, request: SatisfactionRequested, at: datetime) -> tuple[SatisfactionRequested, ...]:
         """Ask how satisfied the customer is."""
         self._must_have_been_resolved(at)
+        if self.invitations.get(request.invitation, request.scale) is not request.scale:
+            raise InvitationHasAnotherScale(pointer="/scale", scale=self.invitations[request.invitation])
         return () if request.invitation in self.invitations else (request,)
 
     def record_satisfaction(

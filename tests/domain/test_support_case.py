@@ -47,6 +47,7 @@ from domain.support_case import (
     CaseWasNotOpenYet,
     CustomerAwaitsReply,
     CustomerIsIdentified,
+    InvitationHasAnotherScale,
     InvitationNotFound,
     MergeIsCircular,
     MessageNotFound,
@@ -784,6 +785,11 @@ OTHER_OF_ACME = state(replace(SOMEBODY_COMPLAINED, customer_id=ACME))
 OTHER_OF_ADA = state(replace(SOMEBODY_COMPLAINED, customer_id=ADA))
 
 
+def test_a_case_is_not_merged_into_one_that_was_opened_later() -> None:
+    other = evolve(None, replace(ACME_COMPLAINED, at=monday(12)))
+    case.given(ACME_COMPLAINED).when(merge(other, at=monday(11))).then_refused(CaseWasNotOpenYet, pointer="/into")
+
+
 def test_a_case_is_merged_into_another_one_of_the_same_customer() -> None:
     case.given(ACME_COMPLAINED).when(merge(OTHER_OF_ACME)).then(MERGED)
     case.given(ACME_COMPLAINED).when(merge(state(SOMEBODY_COMPLAINED))).then(MERGED)
@@ -873,6 +879,14 @@ def test_a_score_is_one_of_its_scale(scale: SatisfactionScale, lowest: int, high
         invited.when(rate(score, scale)).then(replace(SATISFIED, score=score, scale=scale))
     for score in (lowest - 1, highest + 1):
         invited.when(rate(score, scale)).then_refused(ScoreIsOutsideScale, pointer="/score")
+
+
+def test_an_invitation_keeps_its_scale() -> None:
+    invited = case.given(ACME_COMPLAINED, RESOLVED, ASKED_FOR_SATISFACTION)
+    other = replace(ASKED_FOR_SATISFACTION, scale=SatisfactionScale.NPS)
+    invited.when(lambda case: case.request_satisfaction(other, tuesday(9))).then_refused(
+        InvitationHasAnotherScale, pointer="/scale"
+    )
 
 
 def test_an_answer_is_on_the_scale_of_its_invitation() -> None:
