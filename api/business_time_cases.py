@@ -13,8 +13,9 @@ what is `expected`:
 
 `api.checks` lists the kinds. Durations are in `seconds`, or in `microseconds`, `milliseconds`, `minutes` or `hours`. An
 instant without an offset is local time of the calendar. Special hours, also called `shifts`, replace the weekly hours
-of a date. Intervals may be written `{"09:00": "17:00"}` too. A calendar may have `versions` in the order in which they
-became known, each with `effective_from`, perhaps `effective_to`, and whatever differs from the rest of the calendar.
+of a date. Intervals may be written `{"09:00": "17:00"}` too, and breaks without a day are those of every day. A
+calendar may have `versions` in the order in which they became known, each with `effective_from`, perhaps
+`effective_to`, and whatever differs from the rest of the calendar.
 """
 
 import json
@@ -125,7 +126,7 @@ def read_hours(fields: Fields) -> WorkingHours:
     breaks = _by_day(fields.get("breaks"))
     return WorkingHours(
         time_zone=read_zone(fields).key,
-        weekly=_week(_by_day(_first_of(fields, "hours", "weekly"))),
+        weekly=_week(_by_day(_weekly(fields))),
         shifts=_dated(_by_day(fields.get("special_hours", fields.get("shifts")))),
         weekly_breaks=_week({day: some for day, some in breaks.items() if day in _WEEKDAYS}),
         breaks=_dated({day: some for day, some in breaks.items() if day not in _WEEKDAYS}),
@@ -140,9 +141,16 @@ def _first_of(fields: Fields, *names: str) -> object:
     raise KeyError(names[0])
 
 
+def _weekly(fields: Fields) -> object:
+    """The weekly hours; a calendar may have special hours only."""
+    if {"special_hours", "shifts"}.isdisjoint(fields):
+        return _first_of(fields, "hours", "weekly")
+    return fields.get("hours", fields.get("weekly"))
+
+
 def _by_day(value: object) -> dict[str, tuple[Interval, ...]]:
-    """Intervals by weekday or date; weekdays are told by their first three letters."""
-    days = fields_of(value or {})
+    """Intervals by weekday or date, else of every weekday; weekdays are told by their first three letters."""
+    days = fields_of(dict.fromkeys(_WEEKDAYS, value) if isinstance(value, list) else value or {})
     return {_weekday(day): tuple(_intervals(some)) for day, some in days.items()}
 
 
@@ -152,10 +160,15 @@ def _weekday(day: str) -> str:
 
 
 def _intervals(value: object) -> Iterator[Interval]:
-    pairs = value.items() if isinstance(value, Mapping) else map(items_of, items_of(value or []))
+    pairs = value.items() if isinstance(value, Mapping) else map(items_of, _pairs(items_of(value or [])))
     for opens, closes in pairs:
         # A closing time of midnight is the end of the day.
         yield Interval(opens=str(opens), closes="24:00" if closes == "00:00" else str(closes))
+
+
+def _pairs(intervals: Sequence[object]) -> Sequence[object]:
+    """A list of intervals; one alone need not stand in a list of its own."""
+    return [intervals] if intervals and all(isinstance(each, str) for each in intervals) else intervals
 
 
 def _week(days: Mapping[str, tuple[Interval, ...]]) -> Week:

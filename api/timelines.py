@@ -29,7 +29,7 @@ from domain.case_figures import (
 )
 from domain.case_reading import timelines
 from domain.case_status import CaseStatus
-from domain.case_timeline import NO_CALENDAR, CaseTimeline, Reason, Reply
+from domain.case_timeline import CaseTimeline, Reason, Reply
 
 __all__ = ["NotATimelineFile", "check_timelines"]
 
@@ -46,7 +46,7 @@ _UNITS: Final = {
 }
 """The units of durations in microseconds; a day has 24 hours."""
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(d|h|min|s|ms|us)\b ?")
-_REASONS: Final = frozenset({*Reason, NO_CALENDAR})
+_REASONS: Final = frozenset(Reason)
 _NONE: Final = "none"
 
 
@@ -180,7 +180,7 @@ def _on_axis(figure: Figure | Time | Sequence[Figure], axis: str) -> Answer:
     if time is None:
         return _Took(None, reason)
     took = time.calendar if axis == "calendar" else time.business
-    return _Took(took, NO_CALENDAR if took is None else reason)
+    return _Took(took, Reason.NO_CALENDAR if took is None else reason)
 
 
 def _is(wanted: object, answer: Answer, file: TimelineFile) -> bool:

@@ -68,6 +68,7 @@ from domain.support_case import (
     CaseWasNotOpenYet,
     CustomerAwaitsReply,
     CustomerIsIdentified,
+    InvitationHasAnotherScale,
     InvitationNotFound,
     MergeIsCircular,
     MessageNotFound,
@@ -696,7 +697,7 @@ class RequestSatisfaction(Command):
     scale: SatisfactionScale
 
 
-@handles(RequestSatisfaction, CASE, refusals=(CaseWasNeverResolved,))
+@handles(RequestSatisfaction, CASE, refusals=(CaseWasNeverResolved, InvitationHasAnotherScale))
 def request_satisfaction(command: RequestSatisfaction, work: UnitOfWork) -> None:
     """See `SupportCase.request_satisfaction`."""
     case = _target(work)

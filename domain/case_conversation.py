@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain.case_events import MessageId
-from domain.case_timeline import FirstResponse, Reason, Reply, Span, TakenOverWait, Turn, TurnOutcome
+from domain.case_timeline import FirstResponse, Reason, ReplacedTurn, Reply, Span, TakenOverWait, Turn, TurnOutcome
 from domain.values import immutable
 
 
@@ -20,6 +20,12 @@ class Waiting:
     position: int
     earlier_holds: tuple[Span, ...] = ()
     taken_over_at: datetime | None = None
+    replaced: tuple[ReplacedTurn, ...] = ()
+
+    @property
+    def runs_from(self) -> datetime:
+        """Since when it has been waited for in this case."""
+        return self.taken_over_at or self.since
 
 
 @immutable
@@ -45,7 +51,8 @@ class Conversation:
         self._is_answered = False
         self._paused_since: datetime | None = None
         self._first: Waiting | None = None
-        self._human_since: Waiting | None = None
+        self.human_since: Waiting | None = None
+        """Since when a person is waited for, or was: not before a bot handed off."""
         self._first_reply: Reply | None = None
         self._first_is_live = False
         self._later_reply: Reply | None = None
@@ -66,7 +73,7 @@ class Conversation:
         if not needs_reply:
             return
         if self._first is None:
-            self._first = self._human_since = message
+            self._first = self.human_since = message
         elif self._first_reply is not None:
             self._wait(message, goes_on=goes_on)
 
@@ -86,7 +93,7 @@ class Conversation:
     def hand_off(self, at: datetime, position: int) -> None:
         """From now on the customer waits for a person, who has not replied yet."""
         if self.is_first_awaited and self._first is not None:
-            self._human_since = replace(self._first, since=at, position=position)
+            self.human_since = replace(self._first, since=at, position=position)
 
     def end(self, at: datetime, position: int, outcome: TurnOutcome) -> None:
         """The case ended; nobody replies to what was open."""
@@ -128,8 +135,10 @@ class Conversation:
     def left(self, holds: tuple[Span, ...]) -> Left:
         """What this case leaves to the one that it is merged into now, after these holds."""
         waiting = self._first if self.is_first_awaited else self._turn
+        if waiting is not None:
+            waiting = replace(waiting, earlier_holds=(*waiting.earlier_holds, *holds), replaced=())
         return Left(
-            waiting=None if waiting is None else replace(waiting, earlier_holds=(*waiting.earlier_holds, *holds)),
+            waiting=waiting,
             is_first=self.is_first_awaited,
             awaits_reply=bool(self.customer_messages) and not self._is_answered,
         )
@@ -143,14 +152,14 @@ class Conversation:
             reply=self._later_reply,
             reason=None if self._later_reply else reason,
         )
-        if self._first is None or self._human_since is None:
+        if self._first is None or self.human_since is None:
             reason = Reason.NO_REPLY_NEEDED if self.customer_messages else Reason.OUTBOUND
             return FirstResponse(reason=reason), FirstResponse(reason=reason), zendesk
         if self._first_reply is not None:
             reason = Reason.ANSWERED_LIVE if self._first_is_live else None
         total, human = (
             FirstResponse(started_at=since.since, started_by=since.position, reply=self._first_reply, reason=reason)
-            for since in (self._first, self._human_since)
+            for since in (self._first, self.human_since)
         )
         return total, human, zendesk
 
@@ -180,7 +189,17 @@ class Conversation:
 
 
 def _earlier(running: Waiting | None, message: Waiting) -> Waiting:
-    return message if running is None or message.since < running.since else running
+    if running is None:
+        return message
+    if message.since >= running.since:
+        return running
+    replaced = ReplacedTurn(
+        started_at=running.since,
+        started_by=running.position,
+        runs_from=running.runs_from,
+        runs_until=message.runs_from,
+    )
+    return replace(message, replaced=(*running.replaced, replaced))
 
 
 def _turn(  # noqa: PLR0913 - all that there is to say about a turn
@@ -204,4 +223,5 @@ def _turn(  # noqa: PLR0913 - all that there is to say about a turn
         team_id=None if reply is None else reply.team_id,
         earlier_holds=waiting.earlier_holds,
         taken_over_at=waiting.taken_over_at,
+        replaced=waiting.replaced,
     )

@@ -8,8 +8,10 @@ Rules
 * Whose case it is, is the same for all of its facts, whenever it was said.
 * Where a clock will not stop any more, a fact has a reason instead of a time: it counts when the case ended, or, where
   nobody waited, at the opening.
+* A reopening, and a resolution after the first one, counts when it happened.
 * What is still running is no fact: `domain.case_phases` tells of it.
-* Reopenings, replies and messages within seven days of the first resolution count in judgements, later ones do not.
+* Reopenings, replies and messages within seven days of the first resolution count in judgements, later ones do not;
+  follow-up cases within seven days since the case is final.
 
 Definitions are those of sections 1 to 4 and 9 of the metrics reference. Durations are integer microseconds.
 """
@@ -85,7 +87,10 @@ class FactKind(StrEnum):
     NEXT_RESPONSE = "next_response"
     """The end of a turn."""
     RESOLUTION = "resolution"
-    """The first one."""
+    """The first one, or what ended a case that never was resolved."""
+    REOPENING = "reopening"
+    FURTHER_RESOLUTION = "further_resolution"
+    """One after the first."""
     ENDING = "ending"
     """The last resolution, or what else ended the case; it is no fact any more when the case goes on."""
     CLOSING = "closing"
@@ -184,8 +189,7 @@ def case_facts(timeline: CaseTimeline, measure: Measure, since: datetime = THE_B
             stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
             of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
             yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
-    if timeline.resolutions:
-        yield _first_resolution(timeline, measure)
+    yield from _resolutions(timeline, measure)
     if timeline.ended_at is not None:
         yield _ending(timeline, measure, timeline.ended_at)
     if timeline.closed_at is not None:
@@ -226,6 +230,22 @@ def _stop_of_turn(timeline: CaseTimeline, turn: Turn, at: datetime, ended_by: in
     if turn.outcome is TurnOutcome.ANSWERED:
         by = by._replace(team_id=turn.team_id, staff_id=turn.staff_id)
     return _Stop(at, turn.started_by, ended_by, by)
+
+
+def _resolutions(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
+    """The first resolution, or why there will be none; the others, and what came between."""
+    if timeline.resolutions:
+        yield _first_resolution(timeline, measure)
+    elif timeline.ended_at is not None:
+        stop, reason = _stop(timeline, timeline.ended_at), _GIVEN_UP.get(timeline.status)
+        yield CaseFact(FactKind.RESOLUTION, 0, *stop, (None,), (None, None, None), reason)
+    for number, one in enumerate(timeline.resolutions):
+        if number:
+            by = counted_by(timeline, one.at)
+            yield CaseFact(FactKind.FURTHER_RESOLUTION, number - 1, one.at, timeline.opened_by, one.position, by)
+        if one.reopened_at is not None and one.reopened_by is not None:
+            by = counted_by(timeline, one.reopened_at)
+            yield CaseFact(FactKind.REOPENING, number, one.reopened_at, one.position, one.reopened_by, by)
 
 
 def _first_resolution(timeline: CaseTimeline, measure: Measure) -> CaseFact:

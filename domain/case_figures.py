@@ -300,14 +300,16 @@ def reopened(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
 
 
 def followed_up(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
-    """Whether the customer wrote within the window after the end of the case, so that another one was opened.
+    """Whether the customer wrote within the window since the case was final, so that another one was opened.
 
-    It counts when the case was last resolved or closed; None unless it is.
+    It is final when it is closed, or can no longer be reopened; until then it is too early to tell. It counts when the
+    case was last resolved or closed; None unless it is.
     """
     if timeline.ended_at is None or timeline.status in _ENDED:
         return None
-    over = timeline.ended_at + window
-    followed = [at for at, _ in timeline.follow_ups if at < over]
+    final = [at for at in (timeline.closed_at, timeline.reopen_until) if at is not None]
+    over = min(final) + window if final else _LAST
+    followed = [at for at, _ in timeline.follow_ups if timeline.ended_at <= at < over]
     return Verdict(value=bool(followed), settled_at=min(followed, default=over))
 
 

@@ -4,20 +4,23 @@ Rules
 
 * There are phases while somebody has yet to do something. They follow each other, and within one nothing changes by
   which a case is counted.
+* Of each phase is told which clocks run in it, and since when. A clock runs from the event that starts it until the one
+  that stops it, while the case is active.
 * A customer waits for the first response from the message that it starts with until the reply; for a next response
   while a turn is open. Of two waits the one that began earlier is told.
 * What a customer waited for in a case that was merged into this one is waited for here from the merge on, and since it
-  was written there.
+  was written there. The first response is still that of the merged case: its clock runs there, in phases whose state
+  is `merged`, for as long as the case that it goes on in is active and nobody has replied.
 """
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from domain.case_facts import CountedBy, counted_by
+from domain.case_facts import THE_BEGINNING, CountedBy, counted_by
 from domain.case_status import ACTIVE, CaseStatus
-from domain.case_timeline import CaseTimeline
+from domain.case_timeline import CaseTimeline, FirstResponse
 
 
 class Awaited(StrEnum):
@@ -25,6 +28,23 @@ class Awaited(StrEnum):
 
     FIRST_RESPONSE = "first_response"
     NEXT_RESPONSE = "next_response"
+
+
+class Clock(StrEnum):
+    """What runs for as long as its case is active; `case_phases` tells since when."""
+
+    FIRST_RESPONSE = "first_response"
+    FIRST_RESPONSE_BY_HUMAN = "first_response_by_human"
+    FIRST_RESPONSE_ZENDESK = "first_response_zendesk"
+    NEXT_RESPONSE = "next_response"
+    FIRST_RESOLUTION = "first_resolution"
+
+
+class Began(NamedTuple):
+    """When a clock began to run, and the position of the event that started it."""
+
+    at: datetime
+    by: int
 
 
 class CasePhase(NamedTuple):
@@ -38,43 +58,85 @@ class CasePhase(NamedTuple):
     waiting_since: datetime | None = None
     waiting_by: int | None = None
     """Position of the message that the customer waits for a reply to."""
+    running: tuple[Began | None, ...] = (None,) * len(Clock)
+    """Since when each clock has been running, in the order of `Clock`; None for one that does not run."""
 
 
 class _Wait(NamedTuple):
-    """The customer waited for something in this case, from an instant until another."""
+    """Something was waited for in this case, from an instant until another."""
 
     first: datetime
     end: datetime | None
-    since: datetime
-    by: int
-    awaited: Awaited
+    began: Began
+    clock: Clock | None
+    awaited: Awaited | None = None
+    """Where it is a customer who waited."""
+
+    def lasts(self, at: datetime) -> bool:
+        """Whether it was waited for at an instant."""
+        return self.first <= at and (self.end is None or self.end > at)
 
 
-def case_phases(timeline: CaseTimeline, first: datetime | None = None) -> list[CasePhase]:
+def case_phases(timeline: CaseTimeline, first: datetime = THE_BEGINNING) -> list[CasePhase]:
     """The phases of a case in which it was active, in their order; the last one has no end if it still is.
 
     Where `first` is given, those from the one on that begins at this instant.
     """
-    waits = list(_waits(timeline))
+    waits = [*_responses(timeline), *_turns(timeline), _first_resolution(timeline)]
     phases: list[CasePhase] = []
     for one in timeline.intervals:
-        begins = one.started_at if first is None else max(one.started_at, first)
+        begins = max(one.started_at, first)
         if one.status in ACTIVE and (one.ended_at is None or one.ended_at > begins):
             for since, until in _parts(timeline, waits, begins, one.ended_at):
                 _add(phases, _phase(timeline, waits, one.status, since, until))
+    elsewhere = [wait for wait in waits if wait.clock in _GOES_ON_ELSEWHERE]
+    for span in timeline.awaited_elsewhere:
+        for since, until in _parts(timeline, elsewhere, span.started_at, span.ended_at):
+            _add(phases, _phase(timeline, elsewhere, CaseStatus.MERGED, since, until))
     return phases
 
 
-def _waits(timeline: CaseTimeline) -> Iterator[_Wait]:
-    first = timeline.first_response
-    if first.started_at is not None and first.started_by is not None:
-        end = None if first.reply is None else first.reply.at
-        yield _Wait(first.started_at, end, first.started_at, first.started_by, Awaited.FIRST_RESPONSE)
-        for one in timeline.taken_over_waits:
-            yield _Wait(one.taken_over_at, end, one.since, one.position, Awaited.FIRST_RESPONSE)
+_GOES_ON_ELSEWHERE: Final = (Clock.FIRST_RESPONSE, Clock.FIRST_RESPONSE_BY_HUMAN)
+"""What goes on when the case is merged into another one."""
+
+
+def _responses(timeline: CaseTimeline) -> Iterator[_Wait]:
+    """What was waited for until the first response."""
+    total, human, zendesk = (
+        timeline.first_response,
+        timeline.first_response_by_human,
+        timeline.first_response_zendesk,
+    )
+    for response, clock, awaited in (
+        (total, Clock.FIRST_RESPONSE, Awaited.FIRST_RESPONSE),
+        (human, Clock.FIRST_RESPONSE_BY_HUMAN, None),
+        (zendesk, Clock.FIRST_RESPONSE_ZENDESK, None),
+    ):
+        if response.started_at is not None and response.started_by is not None:
+            began = Began(response.started_at, response.started_by)
+            yield _Wait(began.at, _end(response), began, clock, awaited)
+    for one in timeline.taken_over_waits:
+        yield _Wait(one.taken_over_at, _end(total), Began(one.since, one.position), None, Awaited.FIRST_RESPONSE)
+
+
+def _end(response: FirstResponse) -> datetime | None:
+    return None if response.reply is None else response.reply.at
+
+
+def _turns(timeline: CaseTimeline) -> Iterator[_Wait]:
+    """What was waited for again."""
     for turn in timeline.turns:
-        here = turn.taken_over_at or turn.started_at
-        yield _Wait(here, turn.ended_at, turn.started_at, turn.started_by, Awaited.NEXT_RESPONSE)
+        for one in turn.replaced:
+            began = Began(one.started_at, one.started_by)
+            yield _Wait(one.runs_from, one.runs_until, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+        began, here = Began(turn.started_at, turn.started_by), turn.taken_over_at or turn.started_at
+        yield _Wait(here, turn.ended_at, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+
+
+def _first_resolution(timeline: CaseTimeline) -> _Wait:
+    end = timeline.resolutions[0].at if timeline.resolutions else None
+    began = Began(timeline.opened_at, timeline.opened_by)
+    return _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
 
 
 def _parts(
@@ -91,12 +153,15 @@ def _parts(
 def _phase(
     timeline: CaseTimeline, waits: Iterable[_Wait], status: CaseStatus, since: datetime, until: datetime | None
 ) -> CasePhase:
+    lasting = [wait for wait in waits if wait.lasts(since)]
+    began = {wait.clock: wait.began for wait in lasting}
+    running = tuple(began.get(clock) for clock in Clock)
     by = counted_by(timeline, since)
-    waiting = [wait for wait in waits if wait.first <= since and (wait.end is None or wait.end > since)]
+    waiting = [wait for wait in lasting if wait.awaited is not None]
     if not waiting:
-        return CasePhase(since, until, status, by)
-    longest_wait = min(waiting, key=lambda wait: (wait.since, wait.by))
-    return CasePhase(since, until, status, by, longest_wait.awaited, longest_wait.since, longest_wait.by)
+        return CasePhase(since, until, status, by, running=running)
+    longest = min(waiting, key=lambda wait: wait.began)
+    return CasePhase(since, until, status, by, longest.awaited, *longest.began, running)
 
 
 def _add(phases: list[CasePhase], phase: CasePhase) -> None:

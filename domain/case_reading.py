@@ -1,6 +1,6 @@
 """Reading the entries of support cases into timelines; what they mean is said in `domain.case_timeline`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -121,31 +121,50 @@ def _with_reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTime
     """With the first response that a merged case gets from the case that it goes on in."""
     if timeline.first_response.reason is not Reason.MERGED:
         return timeline
-    reply, reason = _reply_elsewhere(timeline, read)
+    reply, reason, awaited = _reply_elsewhere(timeline, read)
     return replace(
         timeline,
         first_response=replace(timeline.first_response, reply=reply, reason=reason),
         first_response_by_human=replace(timeline.first_response_by_human, reply=reply, reason=reason),
+        awaited_elsewhere=awaited,
     )
 
 
-def _reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]) -> tuple[Reply | None, Reason | None]:
-    """The first public reply of a person since the merge, in the case that this one goes on in, or where that does."""
+def _reply_elsewhere(
+    timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]
+) -> tuple[Reply | None, Reason | None, tuple[Span, ...]]:
+    """The first public reply of a person after the merge, in the case that this one goes on in, or where that does.
+
+    Also why there is none, and while which spans it was awaited there.
+    """
+    awaited: list[Span] = []
     for _ in read:
-        into, since = timeline.merged_into, timeline.merged_at
-        if into is None or since is None or into not in read:
+        into, since, merged_by = timeline.merged_into, timeline.merged_at, timeline.merged_by
+        if into is None or since is None or merged_by is None or into not in read:
             break
         timeline = read[into]
-        reply = next((reply for reply in timeline.replies if reply.at >= since), None)
+        reply = next((reply for reply in timeline.replies if (reply.at, reply.position) > (since, merged_by)), None)
+        awaited += _active(timeline, since, None if reply is None else reply.at)
         if reply is not None:
-            return reply, None
+            return reply, None, tuple(awaited)
         if timeline.status is not CaseStatus.MERGED:
-            return None, _UNANSWERED.get(timeline.status, Reason.NO_REPLY_YET)
-    return None, Reason.MERGED
+            return None, _UNANSWERED.get(timeline.status, Reason.NO_REPLY_YET), tuple(awaited)
+    return None, Reason.MERGED, tuple(awaited)
+
+
+def _active(timeline: CaseTimeline, since: datetime, until: datetime | None) -> Iterator[Span]:
+    """While a case was active, from an instant on and until another one if there is one."""
+    for one in timeline.intervals:
+        ends = [end for end in (one.ended_at, until) if end is not None]
+        started_at, ended_at = max(one.started_at, since), min(ends, default=None)
+        if one.status in ACTIVE and (ended_at is None or started_at < ended_at):
+            yield Span(started_at=started_at, ended_at=ended_at)
 
 
 def _place(entry: CaseEntry) -> tuple[datetime, int]:
-    return entry.occurred_at, entry.position
+    """Where an entry is told; the opening of a case that was split off at the time of the message that it is about."""
+    written_at = entry.event.waiting_since if type(entry.event) is CaseOpened else None
+    return written_at or entry.occurred_at, entry.position
 
 
 class CaseReader:
@@ -166,7 +185,7 @@ class CaseReader:
         self._ended_at: datetime | None = None
         self._ended_as = CaseStatus.NEW
         self._closed: tuple[datetime | None, Performer | None] = (None, None)
-        self._merged_into: tuple[CaseId | None, datetime | None] = (None, None)
+        self._merged_into: tuple[CaseId | None, datetime | None, int | None] = (None, None, None)
         self._follow_ups: list[tuple[datetime, CaseId]] = []
         self._split_off: list[CaseId] = []
         self._invitations: list[tuple[datetime, SatisfactionRequested]] = []
@@ -184,18 +203,18 @@ class CaseReader:
         self._entries = ()
         return self
 
-    def go_on(self, entry: CaseEntry) -> bool:
-        """Read one more entry, which was recorded after all that were read.
+    def go_on(self, entry: CaseEntry) -> datetime | None:
+        """Read one more entry, which was recorded after all that were read; from which instant on that changes anything.
 
-        False if all has to be read again, because the entry changes what was before it. Otherwise nothing changes of
-        what was true at instants before the entry.
+        None if all has to be read again, because the entry changes what was before it.
         """
         place = _place(entry)
         if type(entry.event) in _LOOKING_BACK or place < self._last:
-            return False
+            return None
         self._last = place
+        began = self._said.human_since
         self._tell(entry.event, entry.occurred_at, entry.position)
-        return True
+        return entry.occurred_at if began is None or self._said.human_since is began else began.since
 
     def timeline(self) -> CaseTimeline:
         """All that was read."""
@@ -220,10 +239,13 @@ class CaseReader:
             illegitimate_pauses=pauses,
             customer_messages=tuple(self._said.customer_messages),
             replies=tuple(self._said.replies),
+            reopen_until=self._course.reopen_until,
             closed_at=self._closed[0],
             closed_by=self._closed[1],
             merged_into=self._merged_into[0],
             merged_at=self._merged_into[1],
+            merged_by=self._merged_into[2],
+            awaited_elsewhere=(),
             follow_ups=tuple(self._follow_ups),
             split_off=tuple(self._split_off),
             invitations=tuple(self._invitations),
@@ -359,7 +381,7 @@ class CaseReader:
         left = self._said.left(self._holds(at))
         was_active = self._course.status in ACTIVE
         if self._take(Step.MERGE, at, position):
-            self._merged_into = (into_id, at)
+            self._merged_into = (into_id, at, position)
             self.left = left if was_active else Left(awaits_reply=left.awaits_reply)
 
     def _holds(self, at: datetime) -> tuple[Span, ...]:

@@ -86,7 +86,7 @@ class Course:
     def __init__(self) -> None:
         self.status = CaseStatus.NEW
         self.reopen_until: datetime | None = None
-        """Until when, not included, the customer may reopen the case by a message; None: until it is closed."""
+        """Until when, not included, the customer may reopen what is resolved by a message; None: until it is closed."""
 
     def take(self, step: Step, at: datetime, reopen_until: datetime | None = None) -> bool:
         """Take a step; whether it led to another state."""
@@ -98,6 +98,8 @@ class Course:
         self.status = status
         if step is Step.RESOLVE:
             self.reopen_until = reopen_until
+        elif status in ACTIVE:
+            self.reopen_until = None
         return True
 
     def is_beyond_window(self, at: datetime) -> bool:

@@ -28,7 +28,7 @@ Definitions are those of sections 1 to 4 and 9 of the metrics reference. Duratio
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
 from domain.case_events import (
     CaseId,
@@ -64,10 +64,8 @@ class Reason(StrEnum):
     """No turn has been answered."""
     WINDOW_NOT_OVER = "window_not_over"
     """It is too early to tell whether the customer comes back."""
-
-
-NO_CALENDAR: Final = "no_calendar"
-"""Why there is no business time: no calendar was assigned for all of it."""
+    NO_CALENDAR = "no_calendar"
+    """There is no business time: no calendar was assigned for all of it."""
 
 
 class TurnOutcome(StrEnum):
@@ -145,7 +143,7 @@ class Turn:
     """The customer waited for a next response, since the message that began the turn.
 
     Where it began in a case that was merged into this one, `earlier_holds` are the holds of that case, and
-    `taken_over_at` is when it came here.
+    `taken_over_at` is when it came here. `replaced` are turns that ran here until then and began later.
     """
 
     message_id: MessageId
@@ -159,6 +157,17 @@ class Turn:
     team_id: TeamId | None = None
     earlier_holds: tuple[Span, ...] = ()
     taken_over_at: datetime | None = None
+    replaced: tuple["ReplacedTurn", ...] = ()
+
+
+@immutable
+class ReplacedTurn:
+    """The customer waited in this case since a message, from an instant until an earlier wait was merged into it."""
+
+    started_at: datetime
+    started_by: int
+    runs_from: datetime
+    runs_until: datetime
 
 
 @immutable
@@ -232,10 +241,16 @@ class CaseTimeline:
     customer_messages: tuple[datetime, ...]
     replies: tuple[Reply, ...]
     """Of persons."""
+    reopen_until: datetime | None
+    """Until when the customer may reopen the case, or might have, where its last resolution says so."""
     closed_at: datetime | None
     closed_by: Performer | None
     merged_into: CaseId | None
     merged_at: datetime | None
+    merged_by: int | None
+    """The position of the merge."""
+    awaited_elsewhere: tuple[Span, ...]
+    """While its first response was awaited in the case that it goes on in, and that one was active."""
     follow_ups: tuple[tuple[datetime, CaseId], ...]
     split_off: tuple[CaseId, ...]
     invitations: tuple[tuple[datetime, SatisfactionRequested], ...]

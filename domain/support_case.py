@@ -21,7 +21,7 @@ Rules
   the answer. A score is one of its scale.
 * Only a message that the case has is marked as needing no reply.
 * What a source system already did is recorded by importers even where the state of the case would refuse a person.
-* A decision that changes nothing records nothing.
+* A decision that certainly changes nothing, at its own time, records nothing.
 
 The states are those of `domain.case_status`, the events those of `domain.case_events`.
 """
@@ -157,6 +157,10 @@ class InvitationNotFound(NotFound):
     """The case has no invitation of this name to say how satisfied the customer is."""
 
 
+class InvitationHasAnotherScale(Refusal):
+    """An invitation asks on one scale; another scale needs an invitation of another name."""
+
+
 class SatisfactionIsRecorded(Refusal):
     """An invitation is answered once; what is said later amends the answer."""
 
@@ -225,9 +229,13 @@ class SupportCase:
     customer_id: CustomerId | None = None
     contact_id: ContactId | None = None
     product_id: ProductId | None = None
+    has_other_priority: bool = False
+    """Whether the priority was changed since the opening."""
     calendar_id: CalendarId | None = None
-    team_id: TeamId | None = None
-    assignee_id: StaffId | None = None
+    has_other_calendar: bool = False
+    opened_for: TeamId | None = None
+    handed_over: tuple[CaseAssigned | CaseTransferred, ...] = ()
+    """In the order of their valid time, as `marks` are."""
     classification: CaseClassified = CaseClassified()
     third_party: str | None = None
     no_reply_needed: frozenset[MessageId] = frozenset()
@@ -254,6 +262,18 @@ class SupportCase:
     def subject(self, case_id: CaseId) -> UUID:
         """Who the texts of the case are about: the customer, or the case itself while nobody is identified."""
         return case_id if self.customer_id is None else self.customer_id
+
+    def responsible(self, at: datetime) -> tuple[TeamId | None, StaffId | None]:
+        """The team and the person that the case belonged to at an instant."""
+        team_id, staff_id = self.opened_for, None
+        for handed in self.handed_over:
+            if handed.at > at:
+                break
+            if isinstance(handed, CaseTransferred):
+                team_id, staff_id = handed.team_id, None
+            else:
+                staff_id = handed.staff_id
+        return team_id, staff_id
 
     def identify_customer(
         self, customer_id: CustomerId, contact_id: ContactId | None, *, corrects: bool
@@ -310,21 +330,24 @@ class SupportCase:
     def assign(self, staff_id: StaffId, at: datetime, by: Performer) -> tuple[CaseAssigned, ...]:
         """Let somebody work on the case."""
         self._must_go_on(at)
-        if staff_id == self.assignee_id and not self._is_late(at):
+        if staff_id == self.responsible(at)[1]:
             return ()
         return (CaseAssigned(at=at, staff_id=staff_id, by=by),)
 
     def transfer(self, team_id: TeamId, at: datetime, by: Performer) -> tuple[CaseTransferred, ...]:
         """Give the case to a team, and in it to nobody yet."""
         self._must_go_on(at)
-        if (team_id, None) == (self.team_id, self.assignee_id) and not self._is_late(at):
+        if (team_id, None) == self.responsible(at):
             return ()
         return (CaseTransferred(at=at, team_id=team_id, by=by),)
 
     def assign_calendar(self, calendar_id: CalendarId, at: datetime) -> tuple[CalendarAssigned, ...]:
-        """Count business time by this calendar from now on."""
+        """Count business time by this calendar from now on.
+
+        Where it has been another one, this is always recorded: that the same was said last does not mean that it held.
+        """
         self._must_go_on(at)
-        if calendar_id == self.calendar_id and not self._is_late(at):
+        if calendar_id == self.calendar_id and not self.has_other_calendar:
             return ()
         return (CalendarAssigned(calendar_id=calendar_id),)
 
@@ -334,9 +357,9 @@ class SupportCase:
         return (CaseHandedOffToHuman(),)
 
     def change_priority(self, priority: Priority, at: datetime) -> tuple[PriorityChanged, ...]:
-        """Make the case more or less urgent."""
+        """Make the case more or less urgent; where that was done before, it is always recorded, as for calendars."""
         self._must_go_on(at)
-        if priority is self.priority and not self._is_late(at):
+        if priority is self.priority and not self.has_other_priority:
             return ()
         return (PriorityChanged(priority=priority),)
 
@@ -434,6 +457,8 @@ class SupportCase:
 
     def must_take_in(self, at: datetime) -> None:
         """Refuse unless another case may be merged into this one."""
+        if at < self.opened_at:
+            raise CaseWasNotOpenYet(pointer="/into", opened_at=self.opened_at)
         status = self.status(at)
         refusal = CaseIsResolved if status is CaseStatus.RESOLVED else _OVER.get(status)
         if refusal is not None:
@@ -495,7 +520,7 @@ class SupportCase:
             contact_id=self.contact_id,
             product_id=new.product_id or self.product_id,
             calendar_id=self.calendar_id,
-            team_id=self.team_id,
+            team_id=self.responsible(new.at)[0],
         )
 
     def link_to_product_feedback(self, link: CaseLinkedToProductFeedback) -> tuple[CaseLinkedToProductFeedback, ...]:
@@ -505,6 +530,8 @@ class SupportCase:
     def request_satisfaction(self, request: SatisfactionRequested, at: datetime) -> tuple[SatisfactionRequested, ...]:
         """Ask how satisfied the customer is."""
         self._must_have_been_resolved(at)
+        if self.invitations.get(request.invitation, request.scale) is not request.scale:
+            raise InvitationHasAnotherScale(pointer="/scale", scale=self.invitations[request.invitation])
         return () if request.invitation in self.invitations else (request,)
 
     def record_satisfaction(
@@ -594,8 +621,8 @@ class SupportCase:
         return at < self.last_at
 
 
-def _time(mark: Mark) -> datetime:
-    return mark.at
+def _time(dated: Mark | CaseAssigned | CaseTransferred) -> datetime:
+    return dated.at
 
 
 def open_case(opened: CaseOpened) -> tuple[CaseOpened]:
@@ -626,10 +653,8 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
             return _marked(state, Mark(at=at, step=Step.PERSON_REPLIED))
         case InternalNoteAdded(at=at, sender=ActorClass.AGENT_INTERNAL):
             return _marked(state, Mark(at=at, step=Step.PERSON_WORKED))
-        case CaseAssigned(staff_id=staff_id):
-            return replace(_worked(state, event), assignee_id=staff_id)
-        case CaseTransferred(team_id=team_id):
-            return replace(_worked(state, event), team_id=team_id, assignee_id=None)
+        case CaseAssigned() | CaseTransferred():
+            return _handed_over(state, event)
         case WaitForCustomerBegun(at=at):
             return _marked(state, Mark(at=at, step=Step.WAIT))
         case CasePutOnHold(at=at, third_party=third_party):
@@ -657,9 +682,9 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
         case CustomerIdentified(customer_id=customer_id, contact_id=contact_id):
             return replace(state, customer_id=customer_id, contact_id=contact_id)
         case CalendarAssigned(calendar_id=calendar_id):
-            return replace(state, calendar_id=calendar_id)
+            return replace(state, calendar_id=calendar_id, has_other_calendar=True)
         case PriorityChanged(priority=priority):
-            return replace(state, priority=priority)
+            return replace(state, priority=priority, has_other_priority=True)
         case CaseClassified(product_id=product_id):
             return replace(state, classification=event, product_id=product_id or state.product_id)
         case NoReplyNeededMarked(message_id=message_id):
@@ -696,7 +721,7 @@ def _begun(opened: CaseOpened) -> SupportCase:
         contact_id=opened.contact_id,
         product_id=opened.product_id,
         calendar_id=opened.calendar_id,
-        team_id=opened.team_id,
+        opened_for=opened.team_id,
     )
 
 
@@ -710,7 +735,9 @@ def _dated(state: SupportCase, at: datetime) -> SupportCase:
     return replace(state, last_at=at) if at > state.last_at else state
 
 
-def _worked(state: SupportCase, event: CaseAssigned | CaseTransferred) -> SupportCase:
+def _handed_over(state: SupportCase, event: CaseAssigned | CaseTransferred) -> SupportCase:
+    place = bisect_right(state.handed_over, event.at, key=_time)
+    after = replace(state, handed_over=(*state.handed_over[:place], event, *state.handed_over[place:]))
     if event.by is Performer.PERSON:
-        return _marked(state, Mark(at=event.at, step=Step.PERSON_WORKED))
-    return _dated(state, event.at)
+        return _marked(after, Mark(at=event.at, step=Step.PERSON_WORKED))
+    return _dated(after, event.at)

@@ -23,7 +23,6 @@ from projections.support_selection import (
     DIMENSIONS,
     PAGING,
     REASONS,
-    WHERE,
     after_row,
     columns_of,
     condition,
@@ -33,6 +32,7 @@ from projections.support_selection import (
     read_where,
     shown_keys,
     values_of,
+    where_of,
 )
 from projections.support_tables import OPEN_PHASES
 
@@ -44,6 +44,8 @@ _MEASURES: Final = (
     Word("waiting_since", "Since when a customer had waited longest for a reply.", datetime),
     Word("longest_wait", "How long that was, in calendar time, in microseconds.", int),
 )
+_COLUMNS: Final = {"status": "status", **COLUMNS}
+"""By what open cases can be counted, and its column."""
 _GROUPS: Final = """
     SELECT {columns} count(*), count(waiting_since), min(opened_at), min(waiting_since)
       FROM {open_phases} WHERE true{where} {grouped}"""
@@ -70,10 +72,10 @@ class SupportBacklogReport:
             Parameter("valid_at", "The instant; absent: now, or `known_at`.", value=datetime),
             Parameter(
                 "by",
-                f"Up to two of status, {', '.join(COLUMNS)}, separated by a comma.",
-                listed=("status", *COLUMNS),
+                f"Up to two of {', '.join(_COLUMNS)}, separated by a comma.",
+                listed=tuple(_COLUMNS),
             ),
-            WHERE,
+            where_of(*_COLUMNS),
             *PAGING,
         ),
         reasons=(*REASONS, Word("nothing_open", "No case was open."), Word("nothing_awaited", "Nobody waited.")),
@@ -130,7 +132,7 @@ class SupportBacklogReport:
     ) -> tuple[Mapping[str, Any], dict[str, object], Mapping[str, object]]:
         """How the question is repeated, what the statements ask with, and which columns have to have a value."""
         question, policy = Question(self.definition, parameters), snapshot.policy
-        moment, where = read_moment(question), read_where(question, policy)
+        moment, where = read_moment(question), read_where(question, policy, _COLUMNS)
         by = read_by(question, policy, ("status",))
         asked = {"valid_at": moment, "by": list(by), "where": sorted(question.many("where"))}
         return asked, {"as_of": moment, "position": snapshot.position, **values_of(where)}, where

@@ -1,17 +1,17 @@
 """Before and after: the response times of two windows, and how sure it is that they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import product
 from typing import Final
 
-from domain.case_facts import TIMES, FactName
+from domain.case_facts import FactName
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word
 from projections.statistics import MedianRanks, Sample, difference_of_medians, mean
-from projections.support_facts import FROM, TO, FactsReport, Selection, count
-from projections.support_reports import MEANINGS, MEASURE, USUAL
+from projections.support_facts import FROM, TO, Excluded, FactsReport, Selection, count, shown_excluded
+from projections.support_reports import MEANINGS, MEASURE, RUNNING_AT, measures_of, shown_running, up_to_its_end
 from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     PAGING,
@@ -22,7 +22,8 @@ from projections.support_selection import (
     WHERE,
     read_window,
 )
-from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME
+from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME, why_not
+from projections.support_times import behind_running, running
 
 _ENOUGH: Final = 20
 """Of fewer times the spread of their median says nothing."""
@@ -30,9 +31,17 @@ _MEASURES: Final = (
     Word("base_n", "How many times there are in the base window.", int),
     Word("base_mean", "Their mean, in microseconds.", int),
     Word("base_median", "Their median.", int),
+    Word("base_excluded", "How many have no time, by reason.", tuple[Excluded, ...]),
+    Word("base_running", "How many were running at `valid_at`, or at the end of that window if it is earlier.", int),
+    Word("base_running_since", "Since when the oldest of these had been running.", datetime),
+    Word("base_oldest_age", "How long that was in calendar time, in microseconds.", int),
     Word("n", "How many there are in the window.", int),
     Word("mean", "Their mean.", int),
     Word("median", "Their median.", int),
+    Word("excluded", "How many have no time, by reason.", tuple[Excluded, ...]),
+    Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier.", int),
+    Word("running_since", "Since when the oldest of these has been running.", datetime),
+    Word("oldest_age", "How long that is in calendar time, in microseconds.", int),
     Word("difference", "median - base_median: negative where it has become quicker.", int),
     Word("difference_lower", "Lower end of its interval of 95 % (Price and Bonett 2002).", int),
     Word("difference_upper", "Upper end of its interval.", int),
@@ -47,6 +56,7 @@ class SupportComparisonReport(FactsReport):
         name="support_comparison",
         version=VERSION,
         model=NAME,
+        moment="valid_at",
         title="Support before and after",
         meaning="The response times of two windows, and the difference of their medians with its interval.",
         rules=(
@@ -69,33 +79,44 @@ class SupportComparisonReport(FactsReport):
             TO,
             WHERE,
             TZ,
+            RUNNING_AT,
             *PAGING,
         ),
         reasons=(
             *REASONS,
             Word("no_times", "There is no time in the window."),
+            Word("nothing_is_running", "Nothing is still running."),
             Word("insufficient_sample", f"There are fewer than {_ENOUGH} times in one of the windows."),
         ),
     )
 
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
-        names = question.listed("measure", TIMES, len(TIMES)) or USUAL
+        names = measures_of(question)
         base = {name: question.day(name) for name in _BASE}
         said = {"measure": [str(name) for name in names], **base}
-        return [*dict.fromkeys(TABLE_OF_TIME[FactName(name)] for name in names)], said
+        return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
+
+    def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
+        """See `FactsReport.selections`: the base window, and the other one."""
+        selection, _, _ = self.read(snapshot, parameters)
+        base_window, _ = read_window(Question(self.definition, parameters), snapshot.policy, _BASE)
+        return tuple(up_to_its_end(each) for each in (replace(selection, window=base_window), selection))
+
+    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
+        """See `FactsReport.behind`: also what was running."""
+        yield from super().behind(selection, question)
+        yield from behind_running(selection, measures_of(question))
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
-        selection, asked, _ = self.read(snapshot, parameters)
-        question = Question(self.definition, parameters)
-        base_window, _ = read_window(question, snapshot.policy, _BASE)
-        base = replace(selection, window=base_window)
+        _, asked, _ = self.read(snapshot, parameters)
+        base, selection = self.selections(snapshot, parameters)
         rows = []
         for name, clock in product(asked["measure"], CLOCKS):
             before, after = [await _times(snapshot, each, FactName(name), clock) for each in (base, selection)]
             rows.append(_row(name, clock, before, after))
-        tables, _ = self.tables(question)
+        tables, _ = self.tables(Question(self.definition, parameters))
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
@@ -116,10 +137,17 @@ class _Times:
     is_told: bool
     sample: Sample | None
     """None where there are none."""
+    excluded: Mapping[str, int]
+    """How many have no time, by reason."""
+    running: tuple[int, datetime | None]
+    """How many are running, and since when the oldest."""
+    as_of: datetime
 
 
 _SUMS: Final = """
     SELECT count({time}), sum({time}), count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} WHERE {selected}"""
+_EXCLUDED: Final = """
+    SELECT {why_not}, count(*) FROM {facts} WHERE {selected} AND {time} IS NULL GROUP BY 1"""
 _RANKED: Final = """
     SELECT times[wanted.rank] FROM unnest(%(ranks)s::int[]) WITH ORDINALITY wanted (rank, place)
      CROSS JOIN (SELECT array_agg({time} ORDER BY {time}) AS times FROM {facts}
@@ -131,15 +159,25 @@ async def _times(snapshot: Snapshot, selection: Selection, name: FactName, clock
         "time": f"{name}_{clock}",
         "facts": snapshot.tables[TABLE_OF_TIME[name]],
         "selected": selection.condition,
+        "why_not": why_not(name, f"{name}_{clock}"),
     }
     values = {**selection.values(snapshot), "nobody": NOBODY}
     ((n, total, people),) = await snapshot.fetch(_SUMS, values, **fragments)
-    is_told = people >= PEOPLE_MIN or not selection.hides_small_groups
-    if not n:
-        return _Times(0, 0, is_told, None)
-    ranks = MedianRanks.of(n)
-    rows = await snapshot.fetch(_RANKED, {**values, "ranks": list(ranks.ranks)}, **fragments)
-    return _Times(n, int(total), is_told, Sample(ranks, [time for (time,) in rows]))
+    sample = None
+    if n:
+        ranks = MedianRanks.of(n)
+        rows = await snapshot.fetch(_RANKED, {**values, "ranks": list(ranks.ranks)}, **fragments)
+        sample = Sample(ranks, [time for (time,) in rows])
+    still_running = await running(snapshot, selection, name)
+    return _Times(
+        n=n,
+        total=int(total or 0),
+        is_told=people >= PEOPLE_MIN or not selection.hides_small_groups,
+        sample=sample,
+        excluded=dict(await snapshot.fetch(_EXCLUDED, values, **fragments)),
+        running=still_running.get((), (0, None)),
+        as_of=selection.as_of,
+    )
 
 
 def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
@@ -149,6 +187,7 @@ def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
         told[f"{prefix}n"] = times.n
         told[f"{prefix}mean"] = mean(times.total, times.n) if times.n else None
         told[f"{prefix}median"] = times.sample.median if times.sample else None
+        told[f"{prefix}excluded"] = shown_excluded(times.excluded)
         reasons |= {} if times.n else dict.fromkeys((f"{prefix}mean", f"{prefix}median"), "no_times")
     names = ("difference", "difference_lower", "difference_upper")
     told |= dict.fromkeys(names)
@@ -162,4 +201,7 @@ def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
             told |= zip(names[1:], difference_of_medians(before.sample, after.sample), strict=True)
     if not (before.is_told and after.is_told):
         told, reasons = dict.fromkeys(told), dict.fromkeys(told, "too_few_people")
+    for prefix, times in (("base_", before), ("", after)):
+        still, why = shown_running(*times.running, times.as_of, prefix)
+        told, reasons = told | still, reasons | why
     return {"measure": name, "clock": clock, **told, "reasons": reasons}

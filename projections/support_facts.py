@@ -1,11 +1,13 @@
 """Facts of support cases that a question selects, and what all reports on such facts have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from domain.case_timeline import Reason
+from domain.values import immutable
 from projections.read_model import Snapshot
 from projections.reports import Evidence, Parameter, Parameters, Question, ReportDefinition, Row, Word, next_cursor
 from projections.support_selection import (
@@ -22,7 +24,7 @@ from projections.support_selection import (
     values_of,
 )
 
-BASES: Final = {"stopped": "at", "opened": "opened_at"}
+BASES: Final = {"event": "at", "opened": "opened_at"}
 """In which month a fact counts, and the column that says so."""
 FROM: Final = Parameter("from", "First day of the window; absent: from the first fact on.", value=date)
 TO: Final = Parameter("to", "Day after the last day of the window; absent: without an end.", value=date)
@@ -86,6 +88,19 @@ class Selection:
         }
 
 
+@immutable
+class Excluded:
+    """How many are left out for a reason."""
+
+    reason: Reason
+    n: int
+
+
+def shown_excluded(excluded: Mapping[str, int]) -> list[dict[str, object]]:
+    """How many are left out, by reason, as it is shown."""
+    return [{"reason": reason, "n": excluded[reason]} for reason in sorted(excluded)]
+
+
 async def count(snapshot: Snapshot, selection: Selection, tables: Sequence[str]) -> int:
     """How many facts there are in these tables."""
     counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM {{{table}}} WHERE {{selected}}" for table in tables)
@@ -121,7 +136,7 @@ class FactsReport(ABC):
         selection = Selection(
             window=window,
             by=by,
-            basis=str(said.get("basis", "stopped")),
+            basis=str(said.get("basis", "event")),
             where=where,
             as_of=as_of,
             hides_small_groups=hides_small_groups(by, where, policy),
@@ -138,20 +153,31 @@ class FactsReport(ABC):
 
     async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
         """See `Report.evidence`: what started and stopped the clocks, and what made it known last."""
-        selection, asked, _ = self.read(snapshot, parameters)
+        _, asked, _ = self.read(snapshot, parameters)
         question = Question(self.definition, parameters)
         limit, last = question.page(["evidence", asked])
+        found: set[int] = set()
+        for selection in self.selections(snapshot, parameters):
+            rows = await snapshot.fetch(
+                f"SELECT DISTINCT position FROM ({' UNION ALL '.join(self.behind(selection, question))}) behind "
+                "WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
+                {**selection.values(snapshot), "after": int(last[0]) if last else 0, "rows": limit + 1},
+            )
+            found.update(position for (position,) in rows)
+        positions = sorted(found)
+        more = next_cursor(snapshot, ["evidence", asked], [(position,) for position in positions[: limit + 1]], limit)
+        return Evidence(self.definition, snapshot.position, asked, tuple(positions[:limit]), more)
+
+    def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
+        """The facts that the figures are of; several times, where windows are compared."""
+        selection, _, _ = self.read(snapshot, parameters)
+        return (selection,)
+
+    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
+        """Queries of the positions behind the figures of a selection."""
         tables, _ = self.tables(question)
-        behind = " UNION ALL ".join(
-            f"SELECT unnest(ARRAY[started_by, ended_by, position]) AS position FROM {{{table}}} WHERE {{selected}}"
-            for table in tables
-        )
-        rows = await snapshot.fetch(
-            f"SELECT DISTINCT position FROM ({behind}) behind WHERE position > %(after)s "
-            "ORDER BY position LIMIT %(rows)s",
-            {**selection.values(snapshot), "after": int(last[0]) if last else 0, "rows": limit + 1},
-            selected=selection.condition,
-        )
-        more = next_cursor(snapshot, ["evidence", asked], rows, limit)
-        positions = tuple(position for (position,) in rows[:limit])
-        return Evidence(self.definition, snapshot.position, asked, positions, more)
+        for table in tables:
+            yield (
+                f"SELECT unnest(ARRAY[started_by, ended_by, position]) AS position FROM {{{table}}} "
+                f"WHERE {selection.condition}"
+            )

@@ -72,6 +72,7 @@ def _phase(phase: CasePhase) -> str:
     return (
         f"{phase.since}\t{phase.until or 'infinity'}\t{phase.status}\t"
         f"{phase.awaited or NONE}\t{_or_null(phase.waiting_since)}\t{_or_null(phase.waiting_by)}"
+        + "".join("\t\\N\t\\N" if began is None else f"\t{began.at}\t{began.by}" for began in phase.running)
     )
 
 

@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from domain.case_events import SatisfactionScale
-from domain.case_facts import FactKind, FactName
+from domain.case_facts import TIMES_OF, FactKind, FactName
 from domain.case_figures import WINDOW_DAYS
+from domain.case_timeline import Reason
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word, next_cursor
 from projections.reports import ratio as share
 from projections.statistics import wilson
-from projections.support_facts import BY, FROM, OF_MONTH, TO, FactsReport, Selection, count
+from projections.support_facts import BY, FROM, OF_MONTH, TO, Excluded, FactsReport, Selection, count, shown_excluded
 from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     DIMENSIONS,
@@ -25,7 +26,7 @@ from projections.support_selection import (
     after_row,
     shown_keys,
 )
-from projections.support_tables import NOBODY, TABLE_OF_JUDGEMENT, TABLES
+from projections.support_tables import NOBODY, NONE, TABLE_OF_JUDGEMENT, TABLES
 
 _VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.", value=datetime)
 _TOO_FEW: Final = "too_few_people"
@@ -116,11 +117,15 @@ MEANINGS: Final[Mapping[FactName, str]] = {
     FactName.FOLLOWED_UP: "Of resolved and closed cases: the customer wrote again, so that another one was opened.",
     FactName.CLOSED_BY_AUTOMATION: "Of closed cases: closed by a program and not by a person.",
 }
+_CANNOT_BE_JUDGED: Final = (Reason.MERGED, Reason.OUTBOUND, Reason.SPAM, Reason.WITHDRAWN)
 _OUTCOMES: Final = (
     Word("n", "Cases that can be judged.", int),
     Word("hits", "Of these, cases of which it is true.", int),
     *_words_of_rate("rate", "hits / n, to six places."),
     Word("pending", "Cases beside these of which it is too early to tell.", int),
+    Word("excluded", "Cases beside these that cannot be judged, by reason.", tuple[Excluded, ...]),
+    Word("reopen_count", "With `reopened`: how often cases went on after a resolution, in the window.", int),
+    Word("resolved_again_count", "With `reopened`: resolutions in the window after the first of a case.", int),
 )
 
 
@@ -137,6 +142,8 @@ class SupportOutcomesReport(FactsReport):
         rules=(
             f"What comes back within {WINDOW_DAYS} days, of 24 hours, after the resolution counts; later it does not.",
             "A case counts when it was first resolved; as followed up when it was last, as closed when it was closed.",
+            f"A follow-up counts within {WINDOW_DAYS} days since the case is closed, or can no longer be reopened.",
+            "What ended without a resolution, and where the customer never wrote, cannot be judged.",
             PEOPLE_RULE,
         ),
         dimensions=(OF_MONTH, *DIMENSIONS),
@@ -158,22 +165,32 @@ class SupportOutcomesReport(FactsReport):
             _VALID_AT,
             *PAGING,
         ),
-        reasons=(*REASONS, Word("nothing_judged", "There is no case of which it could be told.")),
+        reasons=(
+            *REASONS,
+            Word("nothing_judged", "There is no case of which it could be told."),
+            Word("told_of_reopened", "It is told with the measure `reopened` only."),
+        ),
     )
 
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
         names = question.listed("measure", MEANINGS, len(MEANINGS)) or tuple(map(str, MEANINGS))
-        return [*dict.fromkeys(TABLE_OF_JUDGEMENT[FactName(name)] for name in names)], {"measure": list(names)}
+        tables = [TABLE_OF_JUDGEMENT[FactName(name)] for name in names]
+        tables += _COUNTED_WITH_REOPENED if FactName.REOPENED in names else ()
+        return [*dict.fromkeys(tables)], {"measure": list(names)}
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         selection, asked, page = self.read(snapshot, parameters)
         facts = [_judged(selection, FactName(name)) for name in asked["measure"]]
+        if FactName.REOPENED in asked["measure"]:
+            facts += [_happened(selection, table) for table in _COUNTED_WITH_REOPENED]
         sums = (
             "count(*) FILTER (WHERE settled)",
             "count(*) FILTER (WHERE settled AND value)",
             "count(*) FILTER (WHERE NOT settled)",
+            *(f"count(*) FILTER (WHERE said = '{reason}')" for reason in _CANNOT_BE_JUDGED),
+            *(f"count(*) FILTER (WHERE said = '{table}')" for table in _COUNTED_WITH_REOPENED),
         )
         found = await _groups(snapshot, selection, facts, sums, page)
         rows = _with_all(found, asked["measure"], selection, page[1], len(sums))
@@ -185,22 +202,42 @@ class SupportOutcomesReport(FactsReport):
             basis="cases that were resolved, or closed, in the window",
             n=await count(snapshot, selection, tables),
             columns=("measure", *selection.by, *(word.name for word in _OUTCOMES)),
-            rows=tuple(_row(selection, "measure", row, _outcome(*row[-len(sums) :])) for row in rows[: page[0]]),
+            rows=tuple(_row(selection, "measure", row, _outcome(row[0], row[-len(sums) :])) for row in rows[: page[0]]),
             next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], page[0]),
         )
 
 
+_COUNTED_WITH_REOPENED: Final = (TABLES[FactKind.REOPENING], TABLES[FactKind.FURTHER_RESOLUTION])
+_WITH_REASON: Final = frozenset(TABLES[kind] for kind in TIMES_OF)
+
+
 def _judged(selection: Selection, name: FactName) -> str:
-    """The judgements of one measure."""
+    """The judgements of one measure, and the cases that cannot be judged."""
+    table = TABLE_OF_JUDGEMENT[name]
+    reason = f"coalesce(nullif(reason, '{NONE}'), '{Reason.OUTBOUND}')" if table in _WITH_REASON else "NULL"
     return (
-        f"SELECT '{name}' AS called, {_named(selection)}, {name} AS value, {name}_settled_at <= %(as_of)s AS settled "
-        f"FROM {{{TABLE_OF_JUDGEMENT[name]}}} WHERE {selection.condition} AND {name} IS NOT NULL"
+        f"SELECT '{name}' AS called, {_named(selection)}, {name} AS value, {name}_settled_at <= %(as_of)s AS settled, "
+        f"CASE WHEN {name} IS NULL THEN {reason} END AS said FROM {{{table}}} WHERE {selection.condition}"
     )
 
 
-def _outcome(n: int, hits: int, pending: int) -> tuple[dict[str, object], dict[str, str]]:
+def _happened(selection: Selection, table: str) -> str:
+    """What is counted beside the judgement whether cases were reopened."""
+    return (
+        f"SELECT '{FactName.REOPENED}', {_named(selection)}, NULL::boolean, NULL::boolean, '{table}' "
+        f"FROM {{{table}}} WHERE {selection.condition} AND at <= %(as_of)s"
+    )
+
+
+def _outcome(name: str, sums: Sequence[int]) -> tuple[dict[str, object], dict[str, str]]:
+    n, hits, pending, *more = sums
+    excluded = {str(reason): count for reason, count in zip(_CANNOT_BE_JUDGED, more, strict=False) if count}
     rate, why = _rate("rate", hits, n, "nothing_judged")
-    return {"n": n, "hits": hits, **rate, "pending": pending}, why
+    told = {"n": n, "hits": hits, **rate, "pending": pending, "excluded": shown_excluded(excluded)}
+    counts = ("reopen_count", "resolved_again_count")
+    if name == FactName.REOPENED:
+        return told | dict(zip(counts, more[len(_CANNOT_BE_JUDGED) :], strict=True)), why
+    return told | dict.fromkeys(counts), why | dict.fromkeys(counts, "told_of_reopened")
 
 
 # Satisfaction

@@ -1,14 +1,12 @@
 """The report on response times: what its figures mean, how they are asked for and how they are answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 from domain.case_facts import TIMES, FactName
-from domain.case_timeline import Reason
-from domain.values import immutable
 from projections.read_model import Snapshot
 from projections.reports import (
     Parameter,
@@ -22,7 +20,18 @@ from projections.reports import (
     ratio,
 )
 from projections.statistics import mean, percentile
-from projections.support_facts import BASES, BY, FROM, OF_MONTH, TO, FactsReport, Selection, count
+from projections.support_facts import (
+    BASES,
+    BY,
+    FROM,
+    OF_MONTH,
+    TO,
+    Excluded,
+    FactsReport,
+    Selection,
+    count,
+    shown_excluded,
+)
 from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     DIMENSIONS,
@@ -36,7 +45,7 @@ from projections.support_selection import (
     shown_keys,
 )
 from projections.support_tables import BUCKETED, TABLE_OF_TIME
-from projections.support_times import AWAITED, ENOUGH, NOT_TOLD, Group, Times, groups
+from projections.support_times import ENOUGH, Group, Times, behind_running, groups
 
 USUAL: Final = BUCKETED
 """What is told where nobody says what."""
@@ -72,20 +81,17 @@ def _words_of(clock: str) -> tuple[Word, ...]:
     )
 
 
-@immutable
-class Excluded:
-    """How many have no time for a reason."""
-
-    reason: Reason
-    n: int
-
-
 _MEASURES: Final = (
     *_words_of("calendar"),
     *_words_of("business"),
     Word("answered_live", "How many of them are calls and chats that a person took at once: 0.", int),
     Word("answered_live_share", "answered_live / calendar_n, to six places.", Decimal),
     Word("excluded", "How many have no time, by reason.", tuple[Excluded, ...]),
+    Word(
+        "business_excluded",
+        "How many have no business time, by reason.",
+        tuple[Excluded, ...],
+    ),
     Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier.", int),
     Word("running_since", "Since when the oldest of these has been running.", datetime),
     Word("oldest_age", "How long that is in calendar time, in microseconds.", int),
@@ -104,6 +110,11 @@ MEASURE: Final = Parameter(
     "measure",
     f"What is told, separated by commas: of {', '.join(TIMES)}; absent: {', '.join(USUAL)}.",
     listed=tuple(map(str, TIMES)),
+)
+
+
+RUNNING_AT: Final = Parameter(
+    "valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`.", value=datetime
 )
 
 
@@ -136,11 +147,7 @@ class SupportResponseTimesReport(FactsReport):
             ),
             WHERE,
             TZ,
-            Parameter(
-                "valid_at",
-                "Instant as of which is told what is still running; absent: now, or `known_at`.",
-                value=datetime,
-            ),
+            RUNNING_AT,
             *PAGING,
         ),
         reasons=(
@@ -148,7 +155,6 @@ class SupportResponseTimesReport(FactsReport):
             Word("no_times", "There is no time to tell of."),
             Word("insufficient_sample", "There are fewer times than the percentile needs."),
             Word("runs_in_no_month", "What is still running has not stopped in any month."),
-            Word("not_told", "Of this measure it is not told what is still running."),
             Word("nothing_is_running", "Nothing is still running."),
         ),
     )
@@ -156,7 +162,7 @@ class SupportResponseTimesReport(FactsReport):
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         selection, asked, (limit, last) = self.read(snapshot, parameters)
-        selection = replace(selection, as_of=min(selection.as_of, selection.window.ends_at))
+        selection = up_to_its_end(selection)
         found, facts = await _page(snapshot, selection, [FactName(name) for name in asked["measure"]], limit, last)
         if facts is None:
             tables, _ = self.tables(Question(self.definition, parameters))
@@ -174,9 +180,28 @@ class SupportResponseTimesReport(FactsReport):
 
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
-        names = [FactName(name) for name in question.listed("measure", TIMES, len(TIMES)) or USUAL]
-        said = {"measure": [str(name) for name in names], "basis": question.one("basis") or "stopped"}
+        names = measures_of(question)
+        said = {"measure": [str(name) for name in names], "basis": question.one("basis") or "event"}
         return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
+
+    def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
+        """See `FactsReport.selections`: nothing runs beyond the window."""
+        return tuple(up_to_its_end(each) for each in super().selections(snapshot, parameters))
+
+    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
+        """See `FactsReport.behind`: also what is still running."""
+        yield from super().behind(selection, question)
+        yield from behind_running(selection, measures_of(question))
+
+
+def measures_of(question: Question) -> Sequence[FactName]:
+    """The times that are asked about."""
+    return [FactName(name) for name in question.listed("measure", TIMES, len(TIMES)) or USUAL]
+
+
+def up_to_its_end(selection: Selection) -> Selection:
+    """With what is running at the moment, or at the end of the window if that is earlier."""
+    return replace(selection, as_of=min(selection.as_of, selection.window.ends_at))
 
 
 async def _page(
@@ -224,9 +249,14 @@ def _measures(group: Group) -> tuple[dict[str, object], dict[str, str]]:
         reasons |= {name: why for name, value in measures.items() if value is None and name not in reasons}
     live, n = group.answered_live, group.times["calendar"].n
     share = ratio(live, n) if n else None
-    excluded = [{"reason": reason, "n": group.excluded[reason]} for reason in sorted(group.excluded)]
     reasons |= {} if n else {"answered_live_share": "no_times"}
-    return measures | {"answered_live": live, "answered_live_share": share, "excluded": excluded}, reasons
+    return {
+        **measures,
+        "answered_live": live,
+        "answered_live_share": share,
+        "excluded": shown_excluded(group.times["calendar"].excluded),
+        "business_excluded": shown_excluded(group.times["business"].excluded),
+    }, reasons
 
 
 def percentiles(times: Times) -> Mapping[int, int | None]:
@@ -239,13 +269,19 @@ def percentiles(times: Times) -> Mapping[int, int | None]:
 
 def _running(selection: Selection, group: Group) -> tuple[dict[str, object], dict[str, str]]:
     """What of a measure is still running, and why that may not be told."""
-    told = dict.fromkeys(("running", "running_since", "oldest_age"))
-    if AWAITED.get(group.name) == NOT_TOLD:
-        return told, dict.fromkeys(told, NOT_TOLD)
     if "month" in selection.by and selection.basis != "opened":
+        told = dict.fromkeys(("running", "running_since", "oldest_age"))
         return told, dict.fromkeys(told, "runs_in_no_month")
-    if group.running_since is None:
-        return {**told, "running": 0}, dict.fromkeys(("running_since", "oldest_age"), "nothing_is_running")
-    age = microseconds_between(group.running_since, selection.as_of)
-    since = group.running_since.astimezone(UTC)
-    return {"running": group.running, "running_since": since, "oldest_age": age}, {}
+    return shown_running(group.running, group.running_since, selection.as_of)
+
+
+def shown_running(
+    running: int, since: datetime | None, as_of: datetime, prefix: str = ""
+) -> tuple[dict[str, object], dict[str, str]]:
+    """How many are running and since when the oldest, as it is shown, and why some of it is null."""
+    told: dict[str, object] = {f"{prefix}running": running}
+    if since is None:
+        names = (f"{prefix}running_since", f"{prefix}oldest_age")
+        return told | dict.fromkeys(names), dict.fromkeys(names, "nothing_is_running")
+    age = microseconds_between(since, as_of)
+    return {**told, f"{prefix}running_since": since.astimezone(UTC), f"{prefix}oldest_age": age}, {}

@@ -166,18 +166,19 @@ class _Fold:
         self._entry_lines.append(entry_line(case.case_id, entry))
         if isinstance(event, CaseOpened):
             self._case_lines.append(f"{case.case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
-        if case.reader is not None and case.reader.go_on(entry):
-            self._go_on(case, case.reader, entry)
-        else:
+        since = None if case.reader is None else case.reader.go_on(entry)
+        if case.reader is None or since is None:
             self._tell_anew(case.one_with, entry.position)
+        else:
+            self._go_on(case, case.reader, entry, since)
 
-    def _go_on(self, case: Case, reader: CaseReader, entry: Entry) -> None:
-        """Write down what an event has changed that came after all others."""
+    def _go_on(self, case: Case, reader: CaseReader, entry: Entry, since: datetime) -> None:
+        """Write down what has changed by an event that came after all others, from an instant on."""
         if type(entry.event) is CalendarAssigned:
             case.measure = None
         timeline = reader.timeline()
-        self._tell_facts(case, timeline, entry.position, entry.occurred_at)
-        self._tell_phases(case, timeline, entry.position, case.phases_since(entry.occurred_at))
+        self._tell_facts(case, timeline, entry.position, since)
+        self._tell_phases(case, timeline, entry.position, case.phases_since(since))
 
     def _tell_anew(self, family: Sequence[Case], position: int) -> None:
         """Write down what has changed of cases whose timelines are read from the beginning."""
@@ -204,7 +205,7 @@ class _Fold:
     def _tell_phases(self, case: Case, timeline: CaseTimeline, position: int, first: int) -> None:
         """Write down what has changed of the phases from the `first` one on."""
         before = {row.counts.since: row for row in case.phases[first:]}
-        told = case_phases(timeline, case.phases[first].counts.since if first < len(case.phases) else None)
+        told = case_phases(timeline, case.phases[first].counts.since if first < len(case.phases) else THE_BEGINNING)
         del case.phases[first:]
         for phase in told:
             row = before.get(phase.since)

@@ -67,12 +67,19 @@ REASONS: Final = (
     Word("no_customer", "Nobody knows whose case it is."),
     Word("too_few_people", f"Fewer than {PEOPLE_MIN} people of the team stand behind the figures."),
 )
-WHERE: Final = Parameter(
-    "where",
-    f"Only cases with a value of a dimension: `priority:high`. The dimension is one of {', '.join(COLUMNS)}; nothing "
-    "after the colon means those without one. Several must all hold.",
-    repeated=True,
-)
+
+
+def where_of(*names: str) -> Parameter:
+    """The parameter that picks cases by these dimensions."""
+    return Parameter(
+        "where",
+        f"Only cases with a value of a dimension: `priority:high`. The dimension is one of {', '.join(names)}; nothing "
+        "after the colon means those without one. Several must all hold.",
+        repeated=True,
+    )
+
+
+WHERE: Final = where_of(*COLUMNS)
 TZ: Final = Parameter("tz", "IANA time zone of days and months; absent: that of the tenant.")
 PAGING: Final = (
     Parameter("limit", f"How many rows, at most {PAGE_ROWS_MAX}.", most=PAGE_ROWS_MAX),
@@ -137,16 +144,18 @@ def read_moment(question: Question) -> datetime:
     return moment.astimezone(UTC)
 
 
-def read_where(question: Question, policy: Policy | None = None) -> Mapping[str, object]:
-    """The columns that have to have a value; with a policy, only those about which figures may be told."""
+def read_where(
+    question: Question, policy: Policy | None = None, columns: Mapping[str, str] = COLUMNS
+) -> Mapping[str, object]:
+    """Those columns that have to have a value; with a policy, only those about which figures may be told."""
     where: dict[str, object] = {}
     for each in question.many("where"):
         name, colon, value = each.partition(":")
-        if not colon or name not in COLUMNS or COLUMNS[name] in where:
-            raise invalid(name="where", because=f"it is one of {', '.join(COLUMNS)}, a colon and a value, each once")
+        if not colon or name not in columns or columns[name] in where:
+            raise invalid(name="where", because=f"it is one of {', '.join(columns)}, a colon and a value, each once")
         if policy is not None:
             _refuse_people("where", name, policy)
-        where[COLUMNS[name]] = _stored(name, value)
+        where[columns[name]] = _stored(name, value)
     return where
 
 

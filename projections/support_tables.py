@@ -11,6 +11,9 @@ from typing import Final
 from uuid import UUID
 
 from domain.case_facts import JUDGEMENTS_OF, TIMES_OF, FactKind, FactName
+from domain.case_phases import Clock
+from domain.case_status import CaseStatus
+from domain.case_timeline import Reason
 from projections.read_model import Table
 from projections.rollups import RollUp
 
@@ -51,6 +54,8 @@ TABLES: Final[Mapping[FactKind, str]] = {
     FactKind.ZENDESK_RESPONSE: "zendesk_responses",
     FactKind.NEXT_RESPONSE: "next_responses",
     FactKind.RESOLUTION: "resolutions",
+    FactKind.REOPENING: "reopenings",
+    FactKind.FURTHER_RESOLUTION: "further_resolutions",
     FactKind.ENDING: "endings",
     FactKind.CLOSING: "closings",
     FactKind.INVITATION: "invitations",
@@ -118,6 +123,7 @@ PHASE_COLUMNS: Final = ", ".join(
     (
         *("position", "superseded_at_position", *_COUNTED_BY_COLUMNS),
         *("since", "until", "status", "awaited", "waiting_since", "waiting_by"),
+        *(f"{clock}_{what}" for clock in Clock for what in ("since", "by")),
     )
 )
 
@@ -132,9 +138,9 @@ def _fact_table(kind: FactKind) -> Table:
         day        date NOT NULL,         -- the local date of that in the zone of the tenant
         month      date NOT NULL,         -- its first day
         started_by bigint NOT NULL,       -- positions of the events that started and stopped the clocks
-        ended_by   bigint NOT NULL,
+        ended_by   bigint NOT NULL
         """
-        + ", ".join(f"{name} {kind}" for name, kind in _columns_of_facts(kind)),
+        + "".join(f", {name} {kind}" for name, kind in _columns_of_facts(kind)),
         ("position", "case_id", "number"),
         enforced=False,
         indexes=(
@@ -156,8 +162,10 @@ PHASES: Final = Table(
     status        {_TEXT} NOT NULL,
     awaited       {_TEXT} NOT NULL,
     waiting_since timestamptz,
-    waiting_by    bigint                 -- position of the message that is waiting for a reply
-    """,
+    waiting_by    bigint,                -- position of the message that is waiting for a reply
+    -- since when clocks have been running, and the position of the event that started them
+    """
+    + ", ".join(f"{clock}_since timestamptz, {clock}_by bigint" for clock in Clock),
     ("position", "case_id", "since"),
     enforced=False,
     indexes=(
@@ -169,7 +177,7 @@ PHASES: Final = Table(
         "(customer_id)",
     ),
 )
-OPEN_PHASES: Final = """(
+RUNNING_PHASES: Final = """(
     SELECT * FROM {phases} WHERE superseded_at_position IS NULL AND until = 'infinity'
        AND since <= %(as_of)s AND position <= %(position)s
     UNION ALL
@@ -182,6 +190,8 @@ OPEN_PHASES: Final = """(
 ) phases"""
 """The phases that lasted at an instant, as known at a position: those that still are known to last, those that are
 known to have ended since, and those that were known then and are superseded by now. Of each there are few."""
+OPEN_PHASES: Final = f"(SELECT * FROM {RUNNING_PHASES} WHERE status <> '{CaseStatus.MERGED}') phases"
+"""Those in which the case itself was active, and not only a clock of it ran on in another one."""
 ENTRIES: Final = Table(
     "entries",
     f"""
@@ -215,6 +225,14 @@ FACTS: Final = tuple(_fact_table(kind) for kind in TABLES)
 # Sums
 
 
+def why_not(name: FactName, time: str) -> str:
+    """An expression: why there is no time of a measure, where that is null; `time` is its column of one clock."""
+    return (
+        f"CASE WHEN {time} IS NOT NULL THEN '{NONE}' WHEN {name}_calendar IS NOT NULL THEN '{Reason.NO_CALENDAR}' "
+        f"WHEN reason = '{NONE}' THEN '{Reason.NO_TURN}' ELSE reason END"
+    )
+
+
 def times_of(name: FactName) -> str:
     """A query: the times of one measure, a row for each clock."""
     clocks = ", ".join(
@@ -224,7 +242,7 @@ def times_of(name: FactName) -> str:
     return f"""
         SELECT position, superseded_at_position, at, opened_at, day, month, {", ".join(DIMENSIONS)},
                '{name}' AS measure, clock, coalesce(bucket, {NO_BUCKET}) AS bucket, time,
-               CASE WHEN time IS NULL THEN reason ELSE '' END AS reason,
+               {why_not(name, "time")} AS reason,
                CASE WHEN reason = 'answered_live' THEN 1 ELSE 0 END AS live
           FROM {{{TABLE_OF_TIME[name]}}} CROSS JOIN LATERAL (VALUES {clocks}) clocks (clock, time, bucket)"""
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from domain.case_facts import FactName
-from domain.case_phases import Awaited
-from domain.case_timeline import Reason
+from domain.case_phases import Clock
+from domain.case_status import CaseStatus
 from projections.read_model import Snapshot
 from projections.rollups import RollUp, cover, covered
 from projections.statistics import rank
@@ -23,7 +23,7 @@ from projections.support_tables import (
     CLOCKS,
     NO_BUCKET,
     NOBODY,
-    OPEN_PHASES,
+    RUNNING_PHASES,
     TABLE_OF_TIME,
     TIMES_BY,
     times_of,
@@ -32,24 +32,20 @@ from projections.windows import Window
 
 ENOUGH: Final[Mapping[int, int]] = {50: 1, 90: 20, 99: 100}
 """The percentiles that are told, and of how many times at least: of fewer it says nothing."""
-NOT_TOLD: Final = "not_told"
-AWAITED: Final[Mapping[FactName, str]] = {
-    FactName.FIRST_RESPONSE: Awaited.FIRST_RESPONSE,
-    FactName.FIRST_RESPONSE_BY_HUMAN: Awaited.FIRST_RESPONSE,
-    FactName.NEXT_RESPONSE: Awaited.NEXT_RESPONSE,
-    FactName.NEXT_RESPONSE_OF_AGENTS: Awaited.NEXT_RESPONSE,
-    FactName.FIRST_RESPONSE_ZENDESK: NOT_TOLD,
+_CLOCKS_OF: Final[Mapping[FactName, Clock]] = {
+    FactName.FIRST_RESPONSE: Clock.FIRST_RESPONSE,
+    FactName.FIRST_RESPONSE_BY_HUMAN: Clock.FIRST_RESPONSE_BY_HUMAN,
+    FactName.FIRST_RESPONSE_ZENDESK: Clock.FIRST_RESPONSE_ZENDESK,
+    FactName.NEXT_RESPONSE: Clock.NEXT_RESPONSE,
+    FactName.NEXT_RESPONSE_OF_AGENTS: Clock.NEXT_RESPONSE,
+    FactName.FIRST_RESOLUTION: Clock.FIRST_RESOLUTION,
 }
-"""What customers wait for while a time is running; of the others the cases themselves are running."""
+"""What runs until these times are known; of the others the cases themselves are running, since their opening."""
 _MANY: Final = frozenset({"customer_id", "product_id", "staff_id"})
 """Columns with so many values that only those of a page are summed."""
 
 Keys: TypeAlias = tuple[Any, ...]
 """The values of the dimensions."""
-
-
-NO_TURN: Final = str(Reason.NO_TURN)
-"""Why there is no time where a fact gives no reason: only a case without a turn has no longest one."""
 
 
 @dataclass(slots=True)
@@ -62,6 +58,8 @@ class Times:
     """How many there are in each bucket."""
     neighbours: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By percent the two times between which the percentile lies."""
+    excluded: dict[str, int] = field(default_factory=dict)
+    """How many have no time, by reason."""
 
 
 @dataclass(slots=True)
@@ -74,8 +72,6 @@ class Group:
     """By clock."""
     facts: int = 0
     answered_live: int = 0
-    excluded: dict[str, int] = field(default_factory=dict)
-    """How many have no time, by reason."""
     people: int = 0
     """How many stand behind the times; told only where that matters."""
     running: int = 0
@@ -99,7 +95,7 @@ async def groups(
     wanted = await _wanted(snapshot, selection, name, limit, last)
     found = await _sums(snapshot, selection, name, wanted)
     facts = sum(group.facts for group in found.values()) if wanted is None else None
-    for keys, (count, since) in (await _running(snapshot, selection, name, wanted)).items():
+    for keys, (count, since) in (await running(snapshot, selection, name, wanted)).items():
         group = found.setdefault(keys, Group(name, keys))
         group.running, group.running_since = count, since
     if not selection.by:
@@ -126,11 +122,11 @@ async def _wanted(
     after, values = after_row(keys, last)
     listed = ", ".join(keys)
     stopped = f"SELECT {_named(selection)}NULL::timestamptz FROM {{{TABLE_OF_TIME[name]}}} WHERE {selection.condition}"
-    running = _running_phases(selection, name)
-    either = f"{stopped} UNION ALL {running}" if running else stopped
+    phases = running_phases(selection, name)
+    either = f"{stopped} UNION ALL SELECT {listed}, began FROM ({phases}) phases" if phases else stopped
     rows = await snapshot.fetch(
         f"SELECT DISTINCT {listed} FROM ({either}) groups WHERE {after} ORDER BY {listed} LIMIT %(rows)s",
-        {**selection.values(snapshot), **values, "awaited": AWAITED.get(name, ""), "rows": limit + 1},
+        {**selection.values(snapshot), **values, "rows": limit + 1},
     )
     return {column: [*{row[place] for row in rows}] for place, column in enumerate(keys) if column in _MANY}
 
@@ -169,10 +165,10 @@ async def _sums(
         times.n, times.total = times.n + n, times.total + total
         if n:
             times.by_bucket[bucket] = times.by_bucket.get(bucket, 0) + n
+        if facts > n:
+            times.excluded[reason] = times.excluded.get(reason, 0) + facts - n
         if clock == CLOCKS[0]:
             group.facts, group.answered_live = group.facts + facts, group.answered_live + live
-            if facts > n:
-                group.excluded[reason or NO_TURN] = group.excluded.get(reason or NO_TURN, 0) + facts - n
     return found
 
 
@@ -211,7 +207,7 @@ def _of_facts(selection: Selection, name: FactName, where: str, sign: str = "") 
 
 def _roll_up(snapshot: Snapshot, selection: Selection) -> RollUp | None:
     """The roll-up that divides by all that is asked for, if there is one."""
-    if selection.basis != "stopped" or selection.window.zone.key != snapshot.policy.time_zone:
+    if selection.basis != "event" or selection.window.zone.key != snapshot.policy.time_zone:
         return None
     asked = {*selection.columns, *selection.where} - {"month"}
     found = next((roll_up for columns, roll_up in TIMES_BY.items() if asked == {*columns}), None)
@@ -320,30 +316,42 @@ async def _count_people(snapshot: Snapshot, selection: Selection, name: FactName
         group.people = people.get(group.keys, 0)
 
 
-def _running_phases(selection: Selection, name: FactName) -> str:
-    """The phases in which something is running; nothing where that is not told, or belongs to no month."""
-    awaited, is_of_opening = AWAITED.get(name, ""), selection.basis == "opened"
-    if awaited == NOT_TOLD or ("month" in selection.by and not is_of_opening):
+def running_phases(selection: Selection, name: FactName) -> str:
+    """A query: the phases in which a time was running at the moment, since when and by which event, and what told so.
+
+    Empty where what is running belongs to no month.
+    """
+    is_of_opening, clock = selection.basis == "opened", _CLOCKS_OF.get(name)
+    if "month" in selection.by and not is_of_opening:
         return ""
-    began = "waiting_since" if awaited else "opened_at"
+    began, by, runs = ("opened_at", "opened_by", f"status <> '{CaseStatus.MERGED}'")
+    if clock is not None:
+        began, by, runs = (f"{clock}_since", f"{clock}_by", f"{clock}_since IS NOT NULL")
     opened = " AND opened_at >= %(first)s AND opened_at < %(end)s" if is_of_opening else ""
-    only = " AND awaited = %(awaited)s" if awaited else ""
     return (
-        f"SELECT {_named(selection)}{began} AS began FROM {OPEN_PHASES} WHERE true{only}{opened}"
-        f"{condition(selection.where)}"
+        f"SELECT {_named(selection)}{began} AS began, {by} AS began_by, position FROM {RUNNING_PHASES} "
+        f"WHERE {runs}{opened}{condition(selection.where)}"
     )
 
 
-async def _running(
-    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None
+def behind_running(selection: Selection, names: Iterable[FactName]) -> Iterator[str]:
+    """Queries of the positions behind what is running: what started it, and what told so last."""
+    for phases in dict.fromkeys(running_phases(selection, name) for name in names):
+        if phases:
+            yield f"SELECT unnest(ARRAY[began_by, position]) AS position FROM ({phases}) running"
+
+
+async def running(
+    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[Keys, tuple[int, datetime]]:
-    phases, keys = _running_phases(selection, name), selection.columns
+    """How many of a time are running, and since when the oldest, by the dimensions."""
+    phases, keys = running_phases(selection, name), selection.columns
     if not phases:
         return {}
     grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
     rows = await snapshot.fetch(
         f"SELECT {''.join(f'{each}, ' for each in keys)}count(*), min(began) FROM ({phases}) running "
         f"WHERE {_only(wanted)} {grouped}",
-        {**selection.values(snapshot), **_values_of_only(wanted), "awaited": AWAITED.get(name, "")},
+        {**selection.values(snapshot), **_values_of_only(wanted)},
     )
     return {tuple(of_group): (count, began) for *of_group, count, began in rows if count}

@@ -135,6 +135,14 @@ class TestCalendars:
         breaks = {"2026-06-08": [["12:00", "13:00"]], "tue": {"12:00": "12:30"}}
         assert self.seconds(hours=hours, breaks=breaks) == f"{16 * 3600 - 5400} s"
 
+    def test_breaks_of_every_day(self) -> None:
+        hours = {"mon": [["09:00", "17:00"]], "tue": [["09:00", "17:00"]]}
+        assert self.seconds(hours=hours, breaks=[["12:00", "13:00"]]) == f"{14 * 3600} s"
+
+    def test_one_interval_alone_and_special_hours_alone(self) -> None:
+        assert self.seconds(special_hours={"2026-06-08": ["10:00", "11:00"]}) == "3600 s"
+        assert self.seconds(hours={"mon": ["09:00", "17:00"]}) == f"{8 * 3600} s"
+
     def test_holidays(self) -> None:
         assert self.seconds(hours={"mon": [["09:00", "17:00"]]}, holidays=["2026-06-08"]) == "0 s"
 

@@ -296,7 +296,9 @@ EXAMPLES: Mapping[str, Example] = {
         {"text": KATHERINE_NOTED.text, "staff": "number:S-1"}, replace(KATHERINE_NOTED, message_id=NEW_MESSAGE)
     ),
     "assign-case": Example({"staff": "number:S-1"}, KATHERINE_ASSIGNED),
-    "transfer-case": Example({"team": "number:T-2", "by": "automation"}, TRANSFERRED, (KATHERINE_ASSIGNED,)),
+    "transfer-case": Example(
+        {"team": "number:T-2", "by": "automation"}, TRANSFERRED, (replace(KATHERINE_ASSIGNED, at=monday(9, 10)),)
+    ),
     "assign-calendar": Example({"calendar": "number:SUPPORT"}, CALENDAR_ASSIGNED),
     "hand-off-to-human": Example({}, HANDED_OFF),
     "change-priority": Example({"priority": "critical"}, RAISED),

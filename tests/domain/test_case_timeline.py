@@ -33,8 +33,18 @@ from domain.case_events import (
     PublicReplySent,
     SupportCaseEvent,
 )
-from domain.case_figures import NO_TIME, BusinessRule, CaseFigures, Figure, Measure, Time, figures, reopened
-from domain.case_phases import case_phases
+from domain.case_figures import (
+    NO_TIME,
+    BusinessRule,
+    CaseFigures,
+    Figure,
+    Measure,
+    Time,
+    figures,
+    followed_up,
+    reopened,
+)
+from domain.case_phases import Clock, case_phases
 from domain.case_reading import timelines
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
@@ -348,6 +358,133 @@ def test_two_cases_that_are_one_wait_for_a_first_response_since_the_earlier_of_b
     assert waits == [(monday(12), monday(12), 1), (monday(13), monday(9), 1), (monday(14), None, None)]
 
 
+def clocks(line: CaseTimeline) -> list[tuple[datetime, dict[str, datetime]]]:
+    """Since when what runs has been running, from when on."""
+    return [
+        (
+            phase.since,
+            {str(clock): began.at for clock, began in zip(Clock, phase.running, strict=True) if began is not None},
+        )
+        for phase in case_phases(line)
+    ]
+
+
+def test_each_of_two_unanswered_cases_goes_on_waiting_until_the_one_reply() -> None:
+    family = timelines(
+        {
+            CLUMPS: entries(ACME_COMPLAINED, MERGED),
+            LATE_AGAIN: entries(
+                replace(ACME_COMPLAINED, at=monday(12)),
+                (AnotherCaseMerged(case_id=CLUMPS), monday(13)),
+                replace(RESOLVED, at=monday(14)),
+                replace(REOPENED, at=monday(15)),
+                replied(monday(16)),
+            ),
+        }
+    )
+    first, human = "first_response", "first_response_by_human"
+    (_, alone), *elsewhere = clocks(family[CLUMPS])
+    assert alone == dict.fromkeys((first, human, "first_response_zendesk", "first_resolution"), monday(9))
+    assert elsewhere == [(since, dict.fromkeys((first, human), monday(9))) for since in (monday(13), monday(15))]
+    merged = case_phases(family[CLUMPS])[1:]
+    assert [(phase.status, phase.until) for phase in merged] == [("merged", monday(14)), ("merged", monday(16))]
+    assert [running.get(first) for _, running in clocks(family[LATE_AGAIN])] == [*[monday(12)] * 3, None]
+
+
+def test_a_first_response_ends_with_the_reply_wherever_it_is_given() -> None:
+    third = CaseId(UUID(int=3))
+    family = timelines(
+        {
+            CLUMPS: entries(ACME_COMPLAINED, MERGED),
+            LATE_AGAIN: entries(
+                replace(ACME_COMPLAINED, at=monday(12)),
+                (AnotherCaseMerged(case_id=CLUMPS), monday(13)),
+                CaseMergedInto(at=monday(14), into_id=third),
+            ),
+            third: entries(
+                replace(ACME_COMPLAINED, at=monday(12, 30)),
+                (AnotherCaseMerged(case_id=LATE_AGAIN), monday(14)),
+                replied(monday(16)),
+            ),
+        }
+    )
+    spans = [(span.started_at, span.ended_at) for span in family[CLUMPS].awaited_elsewhere]
+    assert spans == [(monday(13), monday(14)), (monday(14), monday(16))]
+    assert family[CLUMPS].first_response.reply == family[third].first_response.reply
+
+
+def test_a_reply_recorded_before_a_merge_of_the_same_instant_answers_what_was_there_only() -> None:
+    at_once = replied(monday(13))
+    merge = (AnotherCaseMerged(case_id=CLUMPS), monday(13))
+    clumps = entries(ACME_COMPLAINED, MERGED, first=10)
+    before = timelines({CLUMPS: clumps, LATE_AGAIN: entries(ACME_COMPLAINED, at_once, merge)})
+    after = timelines({CLUMPS: clumps, LATE_AGAIN: entries(ACME_COMPLAINED, merge, at_once, first=20)})
+    assert before[CLUMPS].first_response.reason is Reason.NO_REPLY_YET
+    assert [turn.outcome for turn in before[LATE_AGAIN].turns] == [TurnOutcome.RUNNING]
+    assert after[CLUMPS].first_response.reply is not None
+    assert after[LATE_AGAIN].turns == ()
+
+
+def test_a_turn_that_an_earlier_one_took_the_place_of_had_been_running() -> None:
+    family = timelines(
+        {
+            CLUMPS: entries(ACME_COMPLAINED, replied(monday(9, 30)), wrote(monday(10)), MERGED),
+            LATE_AGAIN: entries(
+                ACME_COMPLAINED,
+                replied(monday(9, 30)),
+                wrote(monday(11)),
+                (AnotherCaseMerged(case_id=CLUMPS), monday(13)),
+                replied(monday(15)),
+            ),
+        }
+    )
+    turns = [running.get("next_response") for _, running in clocks(family[LATE_AGAIN])]
+    assert turns == [None, None, monday(11), monday(10), None]
+    assert [running.get("next_response") for _, running in clocks(family[CLUMPS])] == [None, None, monday(10)]
+
+
+def test_a_person_is_waited_for_since_the_bot_handed_off() -> None:
+    line = timeline(ACME_COMPLAINED, (HANDED_OFF, monday(11)), replied(monday(12)))
+    human = [running.get("first_response_by_human") for _, running in clocks(line)]
+    assert human == [None, monday(11), None]
+    assert [running.get("first_response") for _, running in clocks(line)] == [monday(9), monday(9), None]
+
+
+def test_a_case_that_goes_on_has_been_resolved_for_the_first_time() -> None:
+    line = timeline(ACME_COMPLAINED, RESOLVED, REOPENED)
+    assert [running.get("first_resolution") for _, running in clocks(line)] == [monday(9), None]
+
+
+@pytest.mark.parametrize(
+    ("until", "more", "settled"),
+    [
+        (tuesday(14), (), monday(12) + timedelta(days=8)),
+        (None, (replace(CLOSED, at=monday(14) + timedelta(days=4)),), monday(12) + timedelta(days=8)),
+        (None, (replace(CLOSED, at=monday(15)),), monday(15) + timedelta(days=7)),
+        (None, (), None),
+    ],
+    ids=["after its window", "after it was closed", "later than a week after it was closed", "while it may go on"],
+)
+def test_a_follow_up_counts_within_a_week_since_the_case_is_final(
+    until: datetime | None, more: tuple[SupportCaseEvent, ...], settled: datetime | None
+) -> None:
+    follow_up = (FOLLOWED_UP, monday(12) + timedelta(days=8))
+    line = timeline(ACME_COMPLAINED, replace(RESOLVED, reopen_until=until), *more, *([follow_up] if settled else []))
+    verdict = followed_up(line, timedelta(days=7))
+    assert verdict is not None
+    assert verdict.value is (settled == follow_up[1])
+    assert settled is None or verdict.settled_at == settled
+    assert settled is not None or verdict.settled_at > AS_OF + timedelta(days=36_500)
+
+
+def test_a_window_that_was_left_for_an_earlier_resolution_says_nothing_of_the_next() -> None:
+    line = timeline(ACME_COMPLAINED, RESOLVED, REOPENED, replace(CLOSED, at=tuesday(20)))
+    verdict = followed_up(line, timedelta(days=7))
+    assert line.reopen_until is None
+    assert verdict is not None
+    assert verdict.settled_at == tuesday(20) + timedelta(days=7)
+
+
 @pytest.mark.parametrize(
     ("after", "reason"),
     [
@@ -508,7 +645,7 @@ OPENINGS = st.sampled_from(
     [
         ACME_COMPLAINED,
         ACME_ASKED_LIVE,
-        replace(ACME_COMPLAINED, waiting_since=monday(8)),
+        replace(ACME_COMPLAINED, waiting_since=monday(8) + timedelta(seconds=30)),
         replace(ACME_COMPLAINED, opened_by=ActorClass.AGENT_PUBLIC, direction=Direction.OUTBOUND),
         replace(ACME_COMPLAINED, opened_by=ActorClass.AGENT_INTERNAL, direction=Direction.OUTBOUND),
     ]

@@ -47,6 +47,7 @@ from domain.support_case import (
     CaseWasNotOpenYet,
     CustomerAwaitsReply,
     CustomerIsIdentified,
+    InvitationHasAnotherScale,
     InvitationNotFound,
     MergeIsCircular,
     MessageNotFound,
@@ -59,7 +60,7 @@ from domain.support_case import (
     evolve,
     open_case,
 )
-from domain.values import CustomerId, ExternalIdentifier
+from domain.values import CustomerId, ExternalIdentifier, StaffId
 from tests.colleagues import FIRST_LEVEL, KATHERINE, SECOND_LEVEL, SUPPORT_HOURS
 from tests.complaints import (
     ACME_ASKED_LIVE,
@@ -432,16 +433,20 @@ def test_a_transfer_to_the_same_team_takes_the_case_from_its_assignee() -> None:
     given.when(transfer(monday(10))).then(replace(TRANSFERRED, at=monday(10)))
 
 
-def test_a_calendar_is_assigned_once() -> None:
+def test_the_calendar_that_a_case_has_always_had_is_not_assigned() -> None:
     case.given(SOMEBODY_COMPLAINED).when(assign_calendar()).then(CALENDAR_ASSIGNED)
-    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED).when(assign_calendar()).then()
     case.given(ACME_COMPLAINED).when(assign_calendar()).then()
 
 
-def test_what_is_told_late_is_recorded_though_the_same_holds_now() -> None:
-    later = replace(GRACE_WROTE, at=monday(12))
-    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED, later).when(assign_calendar(monday(11))).then(CALENDAR_ASSIGNED)
-    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED, later).when(assign_calendar(monday(12))).then()
+def test_what_is_told_late_is_recorded_though_the_same_was_said_last() -> None:
+    case.given(SOMEBODY_COMPLAINED, CALENDAR_ASSIGNED).when(assign_calendar(monday(11))).then(CALENDAR_ASSIGNED)
+    case.given(ACME_COMPLAINED, RAISED).when(prioritise()).then(RAISED)
+    katherine = KATHERINE_ASSIGNED
+    ada = replace(katherine, at=monday(12), staff_id=StaffId(ADA))
+    told_late = case.given(ACME_COMPLAINED, ada, replace(katherine, at=monday(10)))
+    told_late.when(lambda case: case.assign(katherine.staff_id, monday(11), PERSON)).then()
+    again = replace(katherine, at=monday(13))
+    told_late.when(lambda case: case.assign(katherine.staff_id, monday(13), PERSON)).then(again)
 
 
 def test_a_bot_hands_off() -> None:
@@ -450,7 +455,6 @@ def test_a_bot_hands_off() -> None:
 
 def test_the_priority_changes() -> None:
     case.given(ACME_COMPLAINED).when(prioritise()).then(RAISED)
-    case.given(ACME_COMPLAINED, RAISED).when(prioritise()).then()
     case.given(replace(ACME_COMPLAINED, priority=Priority.CRITICAL)).when(prioritise()).then()
 
 
@@ -781,6 +785,11 @@ OTHER_OF_ACME = state(replace(SOMEBODY_COMPLAINED, customer_id=ACME))
 OTHER_OF_ADA = state(replace(SOMEBODY_COMPLAINED, customer_id=ADA))
 
 
+def test_a_case_is_not_merged_into_one_that_was_opened_later() -> None:
+    other = evolve(None, replace(ACME_COMPLAINED, at=monday(12)))
+    case.given(ACME_COMPLAINED).when(merge(other, at=monday(11))).then_refused(CaseWasNotOpenYet, pointer="/into")
+
+
 def test_a_case_is_merged_into_another_one_of_the_same_customer() -> None:
     case.given(ACME_COMPLAINED).when(merge(OTHER_OF_ACME)).then(MERGED)
     case.given(ACME_COMPLAINED).when(merge(state(SOMEBODY_COMPLAINED))).then(MERGED)
@@ -870,6 +879,14 @@ def test_a_score_is_one_of_its_scale(scale: SatisfactionScale, lowest: int, high
         invited.when(rate(score, scale)).then(replace(SATISFIED, score=score, scale=scale))
     for score in (lowest - 1, highest + 1):
         invited.when(rate(score, scale)).then_refused(ScoreIsOutsideScale, pointer="/score")
+
+
+def test_an_invitation_keeps_its_scale() -> None:
+    invited = case.given(ACME_COMPLAINED, RESOLVED, ASKED_FOR_SATISFACTION)
+    other = replace(ASKED_FOR_SATISFACTION, scale=SatisfactionScale.NPS)
+    invited.when(lambda case: case.request_satisfaction(other, tuesday(9))).then_refused(
+        InvitationHasAnotherScale, pointer="/scale"
+    )
 
 
 def test_an_answer_is_on_the_scale_of_its_invitation() -> None:

@@ -125,6 +125,7 @@ REFUSED: Mapping[str, Refused] = {
     "cases-are-of-different-customers": Refused({"into": "number:A-3"}),
     "case-was-never-resolved": Refused({"occurred_at": LONG_AGO}),
     "invitation-not-found": Refused({"invitation": "I-2"}),
+    "invitation-has-another-scale": Refused({"scale": "nps"}, before=("resolve-case", "request-satisfaction")),
     "satisfaction-is-recorded": Refused(before=("resolve-case", "request-satisfaction", "record-satisfaction")),
     "score-is-outside-scale": Refused({"score": 6}),
 }

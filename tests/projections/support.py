@@ -228,10 +228,11 @@ def measured(told: Told) -> Iterator[Measured]:
                 live = fact.reason if fact.reason is Reason.ANSWERED_LIVE else None
                 yield Measured(name=str(name), **common, reason=live, calendar=time.calendar, business=time.business)
         for name, verdict in zip(JUDGEMENTS_OF.get(fact.kind, ()), fact.judgements, strict=True):
+            scale = "" if fact.scale is None else f"{fact.scale}_"
+            judged: dict[str, Any] = {"reason": fact.reason or Reason.OUTBOUND}
             if verdict is not None:
-                scale = "" if fact.scale is None else f"{fact.scale}_"
-                judged: dict[str, Any] = {"value": int(verdict.value), "settled_at": verdict.settled_at}
-                yield Measured(name=f"{scale}{name}", **common, **judged)
+                judged = {"value": int(verdict.value), "settled_at": verdict.settled_at}
+            yield Measured(name=f"{scale}{name}", **common, **judged)
         if fact.score is not None:
             yield Measured(name=str(fact.scale), **common, value=fact.score)
 

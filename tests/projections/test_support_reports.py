@@ -1,7 +1,7 @@
 """The reports on support, beside what is counted by hand from the facts of each case, at many positions."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.case_events import CaseId, Priority
+from domain.case_events import ActorClass, AnotherCaseMerged, CaseId, CaseKind, Priority
 from domain.case_facts import TIMES, FactName
-from domain.case_phases import CasePhase
+from domain.case_phases import CasePhase, Clock
 from domain.case_timeline import Reason
+from domain.customer import Direction
 from projections.read_model import AgentReports, Policy, Snapshot
 from projections.reports import ParameterIsInvalid, Parameters, Report, ReportAnswer
 from projections.statistics import wilson
@@ -32,13 +33,17 @@ from tests.complaints import (
     CLOSED,
     CLUMPS,
     GRACE_WROTE,
+    HANDED_OFF,
     HELD,
     KATHERINE_ASSIGNED,
     KATHERINE_REPLIED,
     LATE_AGAIN,
+    MERGED,
     RAISED,
+    REOPENED,
     RESOLVED,
     WAITING,
+    WITHDRAWN,
     monday,
     tuesday,
 )
@@ -51,6 +56,7 @@ MOMENT = datetime(2026, 6, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3_600_000_000
 
+OTHER_MERGED_HERE = AnotherCaseMerged(case_id=CLUMPS)
 REPORT = SupportResponseTimesReport()
 
 
@@ -180,7 +186,7 @@ def test_response_times_are_what_the_facts_of_each_case_say(
         assert rows.keys() == wanted.keys()
         for key, (facts, running) in wanted.items():
             check_times(rows[key], facts)
-            check_running(rows[key], FactName(key[0]), running, by_month="month" in by and "basis" not in window)
+            check_running(rows[key], running, by_month="month" in by and "basis" not in window)
 
 
 def times_by_hand(
@@ -214,15 +220,22 @@ def times_by_hand(
     return dict(groups)
 
 
+CLOCKS_OF = {
+    FactName.FIRST_RESPONSE: Clock.FIRST_RESPONSE,
+    FactName.FIRST_RESPONSE_BY_HUMAN: Clock.FIRST_RESPONSE_BY_HUMAN,
+    FactName.FIRST_RESPONSE_ZENDESK: Clock.FIRST_RESPONSE_ZENDESK,
+    FactName.NEXT_RESPONSE: Clock.NEXT_RESPONSE,
+    FactName.NEXT_RESPONSE_OF_AGENTS: Clock.NEXT_RESPONSE,
+    FactName.FIRST_RESOLUTION: Clock.FIRST_RESOLUTION,
+}
+
+
 def began_running(name: FactName, each: Counted) -> datetime | None:
     phase: CasePhase = each.of
-    if name is FactName.FIRST_RESPONSE_ZENDESK:
-        return None
-    if name in {FactName.FIRST_RESPONSE, FactName.FIRST_RESPONSE_BY_HUMAN}:
-        return phase.waiting_since if phase.awaited == "first_response" else None
-    if name in {FactName.NEXT_RESPONSE, FactName.NEXT_RESPONSE_OF_AGENTS}:
-        return phase.waiting_since if phase.awaited == "next_response" else None
-    return each.opened_at
+    if name not in CLOCKS_OF:
+        return None if phase.status == "merged" else each.opened_at
+    began = dict(zip(Clock, phase.running, strict=True))[CLOCKS_OF[name]]
+    return None if began is None else began.at
 
 
 def check_times(row: Mapping[str, Any], facts: Sequence[Measured]) -> None:
@@ -245,15 +258,14 @@ def check_times(row: Mapping[str, Any], facts: Sequence[Measured]) -> None:
     live = sum(fact.reason is Reason.ANSWERED_LIVE for fact in facts)
     assert row["answered_live"] == live
     excluded = [fact.reason for fact in facts if fact.calendar is None]
-    assert {each["reason"]: each["n"] for each in row["excluded"]} == {
-        str(reason): excluded.count(reason) for reason in set(excluded)
-    }
+    without_hours = [Reason.NO_CALENDAR for fact in facts if fact.calendar is not None and fact.business is None]
+    for column, reasons in (("excluded", excluded), ("business_excluded", excluded + without_hours)):
+        assert {each["reason"]: each["n"] for each in row[column]} == Counter(map(str, reasons))
 
 
-def check_running(row: Mapping[str, Any], name: FactName, running: Sequence[datetime], *, by_month: bool) -> None:
-    if name is FactName.FIRST_RESPONSE_ZENDESK or by_month:
-        assert row["running"] is None
-        assert row["reasons"]["running"] in {"not_told", "runs_in_no_month"}
+def check_running(row: Mapping[str, Any], running: Sequence[datetime], *, by_month: bool) -> None:
+    if by_month:
+        assert (row["running"], row["reasons"]["running"]) == (None, "runs_in_no_month")
         return
     assert row["running"] == len(running)
     assert row["running_since"] == min(running, default=None)
@@ -318,6 +330,83 @@ def test_what_has_no_time_is_counted_by_its_reason(support: Folded) -> None:
     assert row["excluded"] == [{"reason": "resolved_without_reply", "n": 2}]
 
 
+def test_what_has_no_calendar_has_no_business_time_and_is_counted(support: Folded) -> None:
+    position = by_hand(support, (CLUMPS, [replace(ACME_COMPLAINED, calendar_id=None), KATHERINE_REPLIED]))
+    row = row_of(support, position, "first_response")
+    assert (row["calendar_n"], row["business_n"], row["excluded"]) == (1, 0, [])
+    assert row["business_excluded"] == [{"reason": "no_calendar", "n": 1}]
+
+
+def test_a_case_that_was_never_resolved_is_excluded_by_how_it_ended(support: Folded) -> None:
+    position = by_hand(
+        support,
+        (CLUMPS, [ACME_COMPLAINED, replace(WITHDRAWN, at=monday(12))]),
+        (LATE_AGAIN, [ACME_COMPLAINED, RESOLVED, REOPENED, replace(WITHDRAWN, at=monday(16))]),
+    )
+    row = row_of(support, position, "first_resolution")
+    assert (row["calendar_n"], row["excluded"], row["running"]) == (1, [{"reason": "withdrawn", "n": 1}], 0)
+
+
+def merged_while_unanswered(support: Folded) -> int:
+    """Two unanswered cases of which the older one is merged into the other on Monday at 13:00."""
+    return by_hand(
+        support,
+        (CLUMPS, [replace(ACME_COMPLAINED, kind=CaseKind.INCIDENT), MERGED]),
+        (LATE_AGAIN, [replace(ACME_COMPLAINED, at=monday(12), case_number="T-1002"), (OTHER_MERGED_HERE, monday(13))]),
+    )
+
+
+def test_two_merged_cases_that_nobody_answered_are_two_running_first_responses(support: Folded) -> None:
+    position = merged_while_unanswered(support)
+    row = row_of(support, position, "first_response", valid_at=[tuesday(9).isoformat()])
+    assert (row["running"], row["running_since"], row["oldest_age"]) == (2, monday(9), 24 * HOUR)
+    by_kind = ask(support, REPORT, position, {"measure": ["first_response"], "by": ["kind"]}).rows
+    assert {each["kind"]: each["running_since"] for each in by_kind} == {"incident": monday(9), "complaint": monday(12)}
+    assert row_of(support, position, "first_resolution")["running"] == 1
+    assert row_of(support, position, "first_response_zendesk")["running"] == 1
+    (waits,) = waiting(support, position, tuesday(9))
+    assert (waits["case_number"], waits["since"]) == ("T-1002", monday(9))
+    assert ask(support, SupportBacklogReport(), position, {}).total["open"] == 1
+
+
+def test_the_clock_of_a_person_runs_since_the_bot_handed_off(support: Folded) -> None:
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, (HANDED_OFF, monday(15))]))
+    ages = {
+        measure: row_of(support, position, measure, valid_at=[monday(17).isoformat()])["oldest_age"]
+        for measure in ("first_response", "first_response_by_human", "first_response_zendesk")
+    }
+    assert ages == {"first_response": 8 * HOUR, "first_response_by_human": 2 * HOUR, "first_response_zendesk": 8 * HOUR}
+
+
+def test_a_case_that_goes_on_is_no_unresolved_one_any_more(support: Folded) -> None:
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, RESOLVED, REOPENED]))
+    running = {name: row_of(support, position, name)["running"] for name in ("first_resolution", "full_resolution")}
+    assert running == {"first_resolution": 0, "full_resolution": 1}
+
+
+def evidence(support: Folded, report: Report, position: int, parameters: Parameters) -> tuple[int, ...]:
+    if report.definition.moment is not None:
+        parameters = {report.definition.moment: [MOMENT.isoformat()], **parameters}
+    (behind,) = support.ask((position, lambda snapshot: report.evidence(snapshot, parameters)), policy=ALL_PEOPLE)
+    return tuple(behind.positions)
+
+
+def test_behind_what_is_running_stand_the_messages_that_nobody_has_answered(support: Folded) -> None:
+    position = merged_while_unanswered(support)
+    opened, merged = (3, 5), (4, 6)  # after two calendars
+    both = evidence(support, REPORT, position, {"measure": ["first_response"]})
+    assert {*opened} <= {*both} <= {*opened, *merged}
+    one = evidence(support, REPORT, position, {"measure": ["first_response"], "where": ["kind:complaint"]})
+    assert {5} <= {*one} <= {5, 6}
+
+
+def test_what_is_running_belongs_to_no_month_and_has_no_evidence_there(support: Folded) -> None:
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED]))
+    assert evidence(support, REPORT, position, {"measure": ["first_response"], "by": ["month"]}) == ()
+    of_opening = {"measure": ["first_response"], "by": ["month"], "basis": ["opened"]}
+    assert evidence(support, REPORT, position, of_opening) == (3,)
+
+
 def test_a_whole_life_is_told_as_the_reference_says(support: Folded) -> None:
     """V4 of the metrics reference, in UTC: 9 to 17 in Berlin is 7 to 15."""
     position = by_hand(
@@ -378,14 +467,54 @@ def test_outcomes_are_what_the_facts_of_each_case_say(support: Folded, by: Seque
     for key, facts in groups.items():
         settled = [fact for fact in facts if fact.settled_at and fact.settled_at <= moment]
         hits = sum(fact.value or 0 for fact in settled)
-        row = rows[key]
-        assert (row["n"], row["hits"], row["pending"]) == (len(settled), hits, len(facts) - len(settled))
+        row, excluded = rows[key], [str(fact.reason) for fact in facts if fact.value is None]
+        assert (row["n"], row["hits"]) == (len(settled), hits)
+        assert row["pending"] == len(facts) - len(settled) - len(excluded)
+        assert {each["reason"]: each["n"] for each in row["excluded"]} == Counter(excluded)
         if settled:
             interval = wilson(hits, len(settled))
             assert (row["rate_lower"], row["rate_upper"]) == (interval.lower, interval.upper)
             assert float(row["rate"]) == pytest.approx(hits / len(settled), abs=1e-6)
         else:
             assert (row["rate"], row["reasons"]["rate"]) == (None, "nothing_judged")
+
+
+def outcome(support: Folded, position: int, measure: str, **parameters: list[str]) -> Mapping[str, Any]:
+    row: Mapping[str, Any]
+    (row,) = ask(support, SupportOutcomesReport(), position, {"measure": [measure], **parameters}).rows
+    return row
+
+
+def test_reopenings_are_counted_where_they_happened(support: Folded) -> None:
+    again = replace(RESOLVED, at=tuesday(10), reopen_until=None)
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, RESOLVED, REOPENED, again]))
+    row = outcome(support, position, "reopened")
+    assert (row["n"], row["hits"], row["reopen_count"], row["resolved_again_count"]) == (1, 1, 1, 1)
+    until_monday = outcome(support, position, "reopened", to=["2026-06-09"])
+    assert (until_monday["reopen_count"], until_monday["resolved_again_count"]) == (1, 0)
+    as_of = outcome(support, position, "reopened", valid_at=[monday(14, 30).isoformat()])
+    assert (as_of["n"], as_of["reopen_count"], as_of["resolved_again_count"]) == (0, 0, 0)
+    assert {*evidence(support, SupportOutcomesReport(), position, {"measure": ["reopened"]})} == {3, 4, 5, 6}
+    other = outcome(support, position, "one_touch")
+    assert (other["reopen_count"], other["reasons"]["reopen_count"]) == (None, "told_of_reopened")
+
+
+def test_what_cannot_be_judged_is_counted_by_its_reason(support: Folded) -> None:
+    ours = replace(ACME_COMPLAINED, opened_by=ActorClass.AGENT_PUBLIC, direction=Direction.OUTBOUND)
+    position = by_hand(
+        support,
+        (CLUMPS, [ACME_COMPLAINED, replace(WITHDRAWN, at=monday(12))]),
+        (LATE_AGAIN, [ours, RESOLVED, replace(CLOSED, at=monday(16))]),
+    )
+    withdrawn, outbound = {"reason": "withdrawn", "n": 1}, {"reason": "outbound", "n": 1}
+    told = {name: outcome(support, position, name)["excluded"] for name in MEANINGS}
+    assert told == {
+        "one_touch": [withdrawn],
+        "first_contact_resolution": [outbound, withdrawn],
+        "reopened": [withdrawn],
+        "followed_up": [withdrawn],
+        "closed_by_automation": [],
+    }
 
 
 def test_satisfaction_is_what_customers_answered(support: Folded) -> None:
@@ -417,13 +546,15 @@ def test_who_waits_and_how_many_are_open_is_what_the_phases_of_each_case_say(sup
     for _ in range(6):
         position, moment = dice.randrange(1, log.head() + 1), monday(9) + timedelta(minutes=dice.randrange(6 * 24 * 60))
         told = list(expected(log, position))
-        open_ones = lasting(told, moment)
+        open_ones = [each for each in lasting(told, moment) if each.of.status != "merged"]
         parameters = {"valid_at": [moment.isoformat()]}
         waiting = ask(support, WaitingNowReport(), position, parameters).rows
         since = {(each.of.waiting_since or each.opened_at, str(each.of.status)) for each in open_ones}
         assert {(row["since"], row["status"]) for row in waiting} == since
         assert [row["since"] for row in waiting] == sorted(row["since"] for row in waiting)
         backlog = ask(support, SupportBacklogReport(), position, {**parameters, "by": ["status,priority"]})
+        new_ones = ask(support, SupportBacklogReport(), position, {**parameters, "where": ["status:new"]})
+        assert new_ones.n == sum(each.of.status == "new" for each in open_ones)
         assert {(row["status"], row["priority"]): (row["open"], row["awaiting_reply"]) for row in backlog.rows} == {
             key: (len(some), sum(each.of.waiting_since is not None for each in some))
             for key, some in grouped(open_ones).items()
@@ -508,6 +639,24 @@ def test_two_windows_are_compared_by_their_medians(support: Folded) -> None:
     assert calendar["difference"] == -30 * minute
     assert calendar["difference_lower"] < -30 * minute < calendar["difference_upper"] < 0
     assert (business["clock"], business["difference"]) == ("business", calendar["difference"])
+
+
+def test_beside_both_windows_stands_what_has_no_time_and_what_was_running(support: Folded) -> None:
+    position = by_hand(
+        support,
+        (CLUMPS, [ACME_COMPLAINED, replace(KATHERINE_REPLIED, at=tuesday(10))]),
+        (LATE_AGAIN, [replace(ACME_COMPLAINED, at=monday(12)), replace(WITHDRAWN, at=tuesday(9))]),
+    )
+    question = {"measure": ["first_response"], "base_to": ["2026-06-09"], "from": ["2026-06-09"]}
+    row, _ = ask(support, SupportComparisonReport(), position, question).rows
+    assert (row["base_n"], row["base_excluded"], row["base_running"]) == (0, [], 2)
+    assert (row["base_running_since"], row["base_oldest_age"]) == (monday(9), 13 * HOUR)  # midnight in Berlin
+    assert (row["n"], row["excluded"], row["running"]) == (1, [{"reason": "withdrawn", "n": 1}], 0)
+    assert row["reasons"]["oldest_age"] == "nothing_is_running"
+    behind = evidence(support, SupportComparisonReport(), position, question)
+    assert behind == (3, 4, 5, 6)
+    base_only = {**question, "from": ["2026-06-20"]}
+    assert evidence(support, SupportComparisonReport(), position, base_only) == (3, 4, 5, 6), "they ran at its end"
 
 
 def test_too_few_times_have_no_interval_and_none_have_no_difference(support: Folded) -> None:

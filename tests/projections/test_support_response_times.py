@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.case_events import CaseId
 from domain.case_facts import TIMES_OF, CaseFact
+from domain.case_phases import Clock
 from domain.working_hours import WorkingHours
 from projections import REPORTS
 from projections.case_entries import CalendarIsUnknown
@@ -45,12 +46,16 @@ NOT_COMPARED = {"position", "superseded_at_position", "opened_at", "opened_by", 
 """What is the same for all facts of a case, or follows from another column."""
 
 
+RUNNING = [f"{clock}_{what}" for clock in Clock for what in ("since", "by")]
+
+
 def phases_at(folded: Folded, position: int) -> set[tuple[Any, ...]]:
     """The phases that are known at a position."""
     rows = folded.connection.execute(
         folded.tables.sql(
             "SELECT case_id, since, nullif(until, 'infinity'), status, customer_id, priority, category, product_id, "
-            f"team_id, staff_id, awaited, waiting_since, waiting_by FROM {{phases}} WHERE {_VISIBLE}"
+            f"team_id, staff_id, awaited, waiting_since, waiting_by, {', '.join(RUNNING)} FROM {{phases}} "
+            f"WHERE {_VISIBLE}"
         ),
         {"at": position},
     )
@@ -96,6 +101,7 @@ def phases_of(told: Told) -> set[tuple[Any, ...]]:
             *(told.case_id, each.since, each.until, str(each.status)),
             *stored(each.counted_by),
             *(each.awaited or NONE, each.waiting_since, each.waiting_by),
+            *(value for began in each.running for value in began or (None, None)),
         )
         for each in told.phases
     }
