@@ -204,7 +204,7 @@ class CaseReader:
         return self
 
     def go_on(self, entry: CaseEntry) -> datetime | None:
-        """Read one more entry, which was recorded after all that were read; from which instant on that changes anything.
+        """Read one more entry, which was recorded after all that were read; from which instant on it changes anything.
 
         None if all has to be read again, because the entry changes what was before it.
         """
