@@ -17,8 +17,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
@@ -232,6 +233,12 @@ def copy_text(text: str | None) -> str:
 def copy_id(value: UUID) -> str:
     """An id as a value of a line for an `Appender`: in a quarter of the time that `str` takes."""
     return f"{value.int:032x}"
+
+
+@lru_cache(maxsize=8_192)
+def copy_instant(value: datetime) -> str:
+    """An instant as a value of a line for an `Appender`: `str` takes a microsecond, and many rows say the same one."""
+    return str(value)
 
 
 def copy_array(values: Iterable[object]) -> str:

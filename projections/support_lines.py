@@ -1,7 +1,8 @@
 """The lines of `COPY` by which facts and phases of support cases come into their tables."""
 
 from collections.abc import Iterable, Iterator
-from datetime import tzinfo
+from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -10,17 +11,19 @@ from domain.case_facts import TIMES_OF, CaseFact, CountedBy
 from domain.case_phases import CasePhase
 from domain.case_timeline import CaseTimeline
 from projections.known_cases import Case, Counts, Row
-from projections.read_model import copy_id, copy_text
+from projections.read_model import copy_id, copy_instant, copy_text
 from projections.support_tables import BUCKETED, NO_BUCKET, NOBODY, NONE, bucket
 
 _NULL: Final = "\\N"
+_NULLS: Final = "\t\\N\t\\N"
 _NOBODY: Final = copy_id(NOBODY)
 
 
 def beginning(case_id: CaseId, timeline: CaseTimeline) -> str:
     """What all lines of a case have in common."""
     opened = timeline.opening
-    return f"{copy_id(case_id)}\t{timeline.opened_at}\t{timeline.opened_by}\t{opened.kind}\t{opened.channel}"
+    at = copy_instant(timeline.opened_at)
+    return f"{copy_id(case_id)}\t{at}\t{timeline.opened_by}\t{opened.kind}\t{opened.channel}"
 
 
 def fact_lines(come: Iterable[tuple[Case, Row[CaseFact]]], zone: tzinfo) -> Iterator[str]:
@@ -51,8 +54,7 @@ def _id(value: UUID | None) -> str:
 
 
 def _fact(fact: CaseFact, zone: tzinfo) -> str:
-    day = fact.at.astimezone(zone).date()
-    line = f"{fact.number}\t{fact.at}\t{day}\t{day.replace(day=1)}\t{fact.started_by}\t{fact.ended_by}"
+    line = f"{fact.number}\t{copy_instant(fact.at)}\t{_days(fact.at, zone)}\t{fact.started_by}\t{fact.ended_by}"
     names = TIMES_OF.get(fact.kind, ())
     for name, time in zip(names, fact.times, strict=True):
         calendar, business = (None, None) if time is None else (time.calendar, time.business)
@@ -60,7 +62,7 @@ def _fact(fact: CaseFact, zone: tzinfo) -> str:
         if name in BUCKETED:
             line += f"\t{_bucket(calendar)}\t{_bucket(business)}"
     for verdict in fact.judgements:
-        line += "\t\\N\t\\N" if verdict is None else f"\t{verdict.value}\t{verdict.settled_at}"
+        line += _NULLS if verdict is None else f"\t{verdict.value}\t{copy_instant(verdict.settled_at)}"
     if names:
         line += f"\t{fact.reason or NONE}"
     if fact.scale is not None:
@@ -68,12 +70,23 @@ def _fact(fact: CaseFact, zone: tzinfo) -> str:
     return line if fact.score is None else f"{line}\t{fact.score}"
 
 
+@lru_cache(maxsize=1_024)
+def _days(at: datetime, zone: tzinfo) -> str:
+    """The local date of an instant, and the first day of its month."""
+    day = at.astimezone(zone).date()
+    return f"{day}\t{day.replace(day=1)}"
+
+
 def _phase(phase: CasePhase) -> str:
-    return (
-        f"{phase.since}\t{phase.until or 'infinity'}\t{phase.status}\t"
-        f"{phase.awaited or NONE}\t{_or_null(phase.waiting_since)}\t{_or_null(phase.waiting_by)}"
-        + "".join("\t\\N\t\\N" if began is None else f"\t{began.at}\t{began.by}" for began in phase.running)
+    until = "infinity" if phase.until is None else copy_instant(phase.until)
+    waiting_since = _NULL if phase.waiting_since is None else copy_instant(phase.waiting_since)
+    line = (
+        f"{copy_instant(phase.since)}\t{until}\t{phase.status}\t"
+        f"{phase.awaited or NONE}\t{waiting_since}\t{_or_null(phase.waiting_by)}"
     )
+    for began in phase.running:
+        line += _NULLS if began is None else f"\t{copy_instant(began.at)}\t{began.by}"
+    return line
 
 
 def _or_null(value: object) -> object:
