@@ -157,11 +157,12 @@ class Conversation:
             return FirstResponse(reason=reason), FirstResponse(reason=reason), zendesk
         if self._first_reply is not None:
             reason = Reason.ANSWERED_LIVE if self._first_is_live else None
-        total, human = (
-            FirstResponse(started_at=since.since, started_by=since.position, reply=self._first_reply, reason=reason)
-            for since in (self._first, self.human_since)
-        )
+        total = self._first_response(self._first, reason)
+        human = total if self.human_since is self._first else self._first_response(self.human_since, reason)
         return total, human, zendesk
+
+    def _first_response(self, since: Waiting, reason: Reason | None) -> FirstResponse:
+        return FirstResponse(started_at=since.since, started_by=since.position, reply=self._first_reply, reason=reason)
 
     def running(self) -> tuple[tuple[Turn, ...], tuple[Span, ...]]:
         """All turns and illegitimate pauses, also those that have not ended."""

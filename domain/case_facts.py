@@ -40,7 +40,7 @@ from domain.case_figures import (
     state_times,
 )
 from domain.case_status import CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Turn, TurnOutcome
+from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
 from domain.team import TeamId
 from domain.values import CustomerId, ProductId, StaffId
 
@@ -183,12 +183,7 @@ class _Stop(NamedTuple):
 def case_facts(timeline: CaseTimeline, measure: Measure, since: datetime = THE_BEGINNING) -> Iterator[CaseFact]:
     """Everything that counts of a case, as it is known; from `since` on, without what stays as it is."""
     yield from _first_responses(timeline, measure, since)
-    held = holds(timeline)
-    for number, turn in enumerate(timeline.turns):
-        if turn.ended_at is not None and turn.ended_by is not None and turn.ended_at >= since:
-            stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
-            of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
-            yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
+    yield from _next_responses(timeline, measure, since)
     yield from _resolutions(timeline, measure)
     if timeline.ended_at is not None:
         yield _ending(timeline, measure, timeline.ended_at)
@@ -208,6 +203,16 @@ def _first_responses(timeline: CaseTimeline, measure: Measure, since: datetime) 
     if _has_stopped(zendesk, since):
         figure, stop = first_response(zendesk, measure), _stop_of_first_response(timeline, zendesk)
         yield CaseFact(FactKind.ZENDESK_RESPONSE, 0, *stop, (figure.time,), reason=figure.reason)
+
+
+def _next_responses(timeline: CaseTimeline, measure: Measure, since: datetime) -> Iterator[CaseFact]:
+    held: tuple[Span, ...] | None = None
+    for number, turn in enumerate(timeline.turns):
+        if turn.ended_at is not None and turn.ended_by is not None and turn.ended_at >= since:
+            held = holds(timeline) if held is None else held
+            stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
+            of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
+            yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
 
 
 def _has_stopped(response: FirstResponse, since: datetime) -> bool:

@@ -40,6 +40,9 @@ class Clock(StrEnum):
     FIRST_RESOLUTION = "first_resolution"
 
 
+_CLOCKS: Final = tuple(Clock)
+
+
 class Began(NamedTuple):
     """When a clock began to run, and the position of the event that started it."""
 
@@ -58,7 +61,7 @@ class CasePhase(NamedTuple):
     waiting_since: datetime | None = None
     waiting_by: int | None = None
     """Position of the message that the customer waits for a reply to."""
-    running: tuple[Began | None, ...] = (None,) * len(Clock)
+    running: tuple[Began | None, ...] = (None,) * len(_CLOCKS)
     """Since when each clock has been running, in the order of `Clock`; None for one that does not run."""
 
 
@@ -82,16 +85,18 @@ def case_phases(timeline: CaseTimeline, first: datetime = THE_BEGINNING) -> list
 
     Where `first` is given, those from the one on that begins at this instant.
     """
-    waits = [*_responses(timeline), *_turns(timeline), _first_resolution(timeline)]
+    every = (*_responses(timeline), *_turns(timeline), _first_resolution(timeline))
+    waits = [wait for wait in every if wait.end is None or wait.end > first]
+    changes = _changes(timeline, waits)
     phases: list[CasePhase] = []
     for one in timeline.intervals:
         begins = max(one.started_at, first)
         if one.status in ACTIVE and (one.ended_at is None or one.ended_at > begins):
-            for since, until in _parts(timeline, waits, begins, one.ended_at):
+            for since, until in _parts(changes, begins, one.ended_at):
                 _add(phases, _phase(timeline, waits, one.status, since, until))
-    elsewhere = [wait for wait in waits if wait.clock in _GOES_ON_ELSEWHERE]
     for span in timeline.awaited_elsewhere:
-        for since, until in _parts(timeline, elsewhere, span.started_at, span.ended_at):
+        elsewhere = [wait for wait in waits if wait.clock in _GOES_ON_ELSEWHERE]
+        for since, until in _parts(changes, span.started_at, span.ended_at):
             _add(phases, _phase(timeline, elsewhere, CaseStatus.MERGED, since, until))
     return phases
 
@@ -139,29 +144,38 @@ def _first_resolution(timeline: CaseTimeline) -> _Wait:
     return _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
 
 
-def _parts(
-    timeline: CaseTimeline, waits: Iterable[_Wait], since: datetime, until: datetime | None
-) -> Iterator[tuple[datetime, datetime | None]]:
-    """The times between any two changes within an interval."""
+def _changes(timeline: CaseTimeline, waits: Iterable[_Wait]) -> list[datetime]:
+    """When anything changed by which the case is counted."""
     changes = {profile.since for profile in timeline.profiles}
-    changes.update(wait.first for wait in waits)
-    changes.update(wait.end for wait in waits if wait.end is not None)
-    within = sorted(at for at in changes if at > since and (until is None or at < until))
-    yield from zip([since, *within], [*within, until], strict=True)
+    for wait in waits:
+        changes.add(wait.first)
+        if wait.end is not None:
+            changes.add(wait.end)
+    return sorted(changes)
+
+
+def _parts(
+    changes: Iterable[datetime], since: datetime, until: datetime | None
+) -> Iterable[tuple[datetime, datetime | None]]:
+    """The times between any two changes within an interval."""
+    within = [at for at in changes if at > since and (until is None or at < until)]
+    return zip([since, *within], [*within, until], strict=True)
 
 
 def _phase(
     timeline: CaseTimeline, waits: Iterable[_Wait], status: CaseStatus, since: datetime, until: datetime | None
 ) -> CasePhase:
-    lasting = [wait for wait in waits if wait.lasts(since)]
-    began = {wait.clock: wait.began for wait in lasting}
-    running = tuple(began.get(clock) for clock in Clock)
-    by = counted_by(timeline, since)
-    waiting = [wait for wait in lasting if wait.awaited is not None]
-    if not waiting:
-        return CasePhase(since, until, status, by, running=running)
-    longest = min(waiting, key=lambda wait: wait.began)
-    return CasePhase(since, until, status, by, longest.awaited, *longest.began, running)
+    running: dict[Clock | None, Began] = {}
+    longest: _Wait | None = None
+    for wait in waits:
+        if wait.lasts(since):
+            running[wait.clock] = wait.began
+            if wait.awaited is not None and (longest is None or wait.began < longest.began):
+                longest = wait
+    by, began = counted_by(timeline, since), tuple(map(running.get, _CLOCKS))
+    if longest is None:
+        return CasePhase(since, until, status, by, running=began)
+    return CasePhase(since, until, status, by, longest.awaited, *longest.began, began)
 
 
 def _add(phases: list[CasePhase], phase: CasePhase) -> None:
