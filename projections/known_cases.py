@@ -19,7 +19,7 @@ from projections.read_model import Page
 Counts = TypeVar("Counts", bound=CaseFact | CasePhase)
 
 _ENTRIES_MAX: Final = 20_000
-"""Of cases that are remembered: some 60 MB. Families of long ago are read again when something happens to them."""
+"""Of cases that are remembered: some 40 MB. Families of long ago are read again when something happens to them."""
 
 
 class Row(Generic[Counts]):
