@@ -190,7 +190,8 @@ def case_facts(timeline: CaseTimeline, measure: Measure, since: datetime = THE_B
     if timeline.closed_at is not None:
         by_automation = Verdict(value=timeline.closed_by is Performer.AUTOMATION, settled_at=timeline.closed_at)
         yield CaseFact(FactKind.CLOSING, 0, *_stop(timeline, timeline.closed_at), judgements=(by_automation,))
-    yield from _satisfaction(timeline)
+    if timeline.invitations:
+        yield from _satisfaction(timeline)
 
 
 def _first_responses(timeline: CaseTimeline, measure: Measure, since: datetime) -> Iterator[CaseFact]:

@@ -85,8 +85,7 @@ def case_phases(timeline: CaseTimeline, first: datetime = THE_BEGINNING) -> list
 
     Where `first` is given, those from the one on that begins at this instant.
     """
-    every = (*_responses(timeline), *_turns(timeline), _first_resolution(timeline))
-    waits = [wait for wait in every if wait.end is None or wait.end > first]
+    waits = [*_responses(timeline, first), *_turns(timeline, first), *_first_resolution(timeline, first)]
     changes = _changes(timeline, waits)
     phases: list[CasePhase] = []
     for one in timeline.intervals:
@@ -105,43 +104,51 @@ _GOES_ON_ELSEWHERE: Final = (Clock.FIRST_RESPONSE, Clock.FIRST_RESPONSE_BY_HUMAN
 """What goes on when the case is merged into another one."""
 
 
-def _responses(timeline: CaseTimeline) -> Iterator[_Wait]:
-    """What was waited for until the first response."""
+def _responses(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
+    """What was waited for until the first response, unless that came before."""
     total, human, zendesk = (
         timeline.first_response,
         timeline.first_response_by_human,
         timeline.first_response_zendesk,
     )
-    for response, clock, awaited in (
-        (total, Clock.FIRST_RESPONSE, Awaited.FIRST_RESPONSE),
-        (human, Clock.FIRST_RESPONSE_BY_HUMAN, None),
-        (zendesk, Clock.FIRST_RESPONSE_ZENDESK, None),
-    ):
-        if response.started_at is not None and response.started_by is not None:
-            began = Began(response.started_at, response.started_by)
-            yield _Wait(began.at, _end(response), began, clock, awaited)
-    for one in timeline.taken_over_waits:
-        yield _Wait(one.taken_over_at, _end(total), Began(one.since, one.position), None, Awaited.FIRST_RESPONSE)
+    if _goes_beyond(first, _end(total)):
+        if total.started_at is not None and total.started_by is not None:
+            began = Began(total.started_at, total.started_by)
+            yield _Wait(began.at, _end(total), began, Clock.FIRST_RESPONSE, Awaited.FIRST_RESPONSE)
+        if human.started_at is not None and human.started_by is not None:
+            began = Began(human.started_at, human.started_by)
+            yield _Wait(began.at, _end(human), began, Clock.FIRST_RESPONSE_BY_HUMAN)
+        for one in timeline.taken_over_waits:
+            yield _Wait(one.taken_over_at, _end(total), Began(one.since, one.position), None, Awaited.FIRST_RESPONSE)
+    if _goes_beyond(first, _end(zendesk)):
+        began = Began(timeline.opened_at, timeline.opened_by)
+        yield _Wait(began.at, _end(zendesk), began, Clock.FIRST_RESPONSE_ZENDESK)
 
 
 def _end(response: FirstResponse) -> datetime | None:
     return None if response.reply is None else response.reply.at
 
 
-def _turns(timeline: CaseTimeline) -> Iterator[_Wait]:
-    """What was waited for again."""
+def _goes_beyond(first: datetime, end: datetime | None) -> bool:
+    return end is None or end > first
+
+
+def _turns(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
+    """What was waited for again, unless that ended before."""
     for turn in timeline.turns:
-        for one in turn.replaced:
-            began = Began(one.started_at, one.started_by)
-            yield _Wait(one.runs_from, one.runs_until, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
-        began, here = Began(turn.started_at, turn.started_by), turn.taken_over_at or turn.started_at
-        yield _Wait(here, turn.ended_at, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+        if _goes_beyond(first, turn.ended_at):
+            for one in turn.replaced:
+                began = Began(one.started_at, one.started_by)
+                yield _Wait(one.runs_from, one.runs_until, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+            began, here = Began(turn.started_at, turn.started_by), turn.taken_over_at or turn.started_at
+            yield _Wait(here, turn.ended_at, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
 
 
-def _first_resolution(timeline: CaseTimeline) -> _Wait:
+def _first_resolution(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
     end = timeline.resolutions[0].at if timeline.resolutions else None
-    began = Began(timeline.opened_at, timeline.opened_by)
-    return _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
+    if _goes_beyond(first, end):
+        began = Began(timeline.opened_at, timeline.opened_by)
+        yield _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
 
 
 def _changes(timeline: CaseTimeline, waits: Iterable[_Wait]) -> list[datetime]:
