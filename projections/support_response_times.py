@@ -130,7 +130,8 @@ class _Fold:
                 facts = case_facts(timeline, self._measure(case, timeline))
                 case.beginning = beginning(case.case_id, timeline)
                 case.facts = {fact[:2]: Row(fact, 0, is_written=True) for fact in facts}
-                case.phases = [Row(phase, 0, is_written=True) for phase in case_phases(timeline)]
+                phases = _by_beginning(timeline, THE_BEGINNING).values()
+                case.phases = [Row(phase, 0, is_written=True) for phase in phases]
         return loaded
 
     def _read(self, family: Sequence[Case]) -> Iterator[tuple[Case, CaseTimeline]]:
@@ -205,14 +206,14 @@ class _Fold:
     def _tell_phases(self, case: Case, timeline: CaseTimeline, position: int, first: int) -> None:
         """Write down what has changed of the phases from the `first` one on."""
         before = {row.counts.since: row for row in case.phases[first:]}
-        told = case_phases(timeline, case.phases[first].counts.since if first < len(case.phases) else THE_BEGINNING)
+        begins = case.phases[first].counts.since if first < len(case.phases) else THE_BEGINNING
         del case.phases[first:]
-        for phase in told:
-            row = before.get(phase.since)
-            if row is None or row.counts != phase:
-                row = self._phases.add(case, phase, position)
+        for since, phase in _by_beginning(timeline, begins).items():
+            row = before.get(since)
+            if row is not None and row.counts == phase:
+                del before[since]
             else:
-                del before[phase.since]
+                row = self._phases.add(case, phase, position)
             case.phases.append(row)
         for since, row in before.items():
             self._phases.supersede(case, since, row, position)
@@ -305,6 +306,11 @@ class _Changes(Generic[Counts]):
 def _families(cases: Iterable[Case]) -> Iterable[Sequence[Case]]:
     """The families that these cases belong to, each once."""
     return {case.one_with[0].case_id: case.one_with for case in cases}.values()
+
+
+def _by_beginning(timeline: CaseTimeline, first: datetime) -> dict[datetime, CasePhase]:
+    """The phases from one on. Of two that begin together, as where two cases went on in each other, the last counts."""
+    return {phase.since: phase for phase in case_phases(timeline, first)}
 
 
 def _is_of_calendar(recorded: RecordedEvent) -> bool:

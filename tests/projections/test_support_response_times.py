@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from domain.case_events import CaseId
@@ -136,6 +136,7 @@ class Pages(StrEnum):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(166_543, [(1, Pages.FOLDED)], 0)  # two cases are merged into each other
 @given(
     st.integers(0, 2**32),
     st.lists(st.tuples(st.integers(1, 30), st.sampled_from(Pages)), min_size=1),
