@@ -46,7 +46,7 @@ class Case:
         self.entries: list[Entry] = []
         """In the order of their positions."""
         self.family: Sequence[Case] = ()
-        """All that were merged into one another; none where it is alone."""
+        """All that were merged into one another, in the order of their ids; none where it is alone."""
         self.reader: CaseReader | None = None
         """While it is alone, and opened."""
         self.measure: Measure | None = None
@@ -113,7 +113,8 @@ class KnownCases:
     def join(self, case: Case, case_ids: Iterable[CaseId]) -> None:
         """These cases are one with it from now on."""
         for other in case_ids:
-            family = tuple({id(each): each for each in (*case.one_with, *self._cases[other].one_with)}.values())
+            members = {each.case_id: each for each in (*case.one_with, *self._cases[other].one_with)}
+            family = [members[case_id] for case_id in sorted(members)]
             for each in family:
                 each.family, each.reader, each.measure = family, None, None
 

@@ -206,7 +206,7 @@ class _Fold:
     def _tell_phases(self, case: Case, timeline: CaseTimeline, position: int, first: int) -> None:
         """Write down what has changed of the phases from the `first` one on."""
         before = {row.counts.since: row for row in case.phases[first:]}
-        begins = case.phases[first].counts.since if first < len(case.phases) else THE_BEGINNING
+        begins = case.phases[first].counts.since if first else THE_BEGINNING
         del case.phases[first:]
         for since, phase in _by_beginning(timeline, begins).items():
             row = before.get(since)

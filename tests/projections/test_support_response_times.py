@@ -22,8 +22,8 @@ from projections.reports import Parameters, Report
 from projections.support_response_times import NAME, SupportResponseTimes
 from projections.support_tables import BUCKETED, FACT_COLUMNS, NO_BUCKET, NOBODY, NONE, TABLES, bucket
 from tests.colleagues import BERLIN_OFFICE_IN_2026
-from tests.complaints import ACME_COMPLAINED, CLUMPS, KATHERINE_REPLIED, RESOLVED, monday
-from tests.projections.logs import Folded
+from tests.complaints import ACME_COMPLAINED, CLOSED, CLUMPS, KATHERINE_REPLIED, REOPENED, RESOLVED, monday
+from tests.projections.logs import Folded, LogOf
 from tests.projections.support import Support, Told, expected, random_support
 
 OF_SUPPORT = [report for report in REPORTS if report.definition.model == NAME]
@@ -111,10 +111,25 @@ def phases_of(told: Told) -> set[tuple[Any, ...]]:
 def test_every_fact_and_phase_at_every_position_is_what_the_events_up_to_there_say(support: Folded, seed: int) -> None:
     log = random_support(seed).log
     support.fold(log, page_size=9)
+    assert is_what_the_events_say(support, log)
+
+
+def is_what_the_events_say(support: Folded, log: LogOf) -> bool:
+    """Whether the tables tell at every position what follows from the events up to there."""
     for position in range(1, log.head() + 1):
         told = list(expected(log, position))
         assert facts_at(support, position) == set().union(*(facts_of(each) for each in told))
         assert phases_at(support, position) == set().union(*(phases_of(each) for each in told))
+    return True
+
+
+def test_a_late_event_may_begin_a_phase_before_all_others(support: Folded) -> None:
+    made = Support().begun()
+    made.tell(CLUMPS, ACME_COMPLAINED, (CLOSED, monday(8)), replace(REOPENED, at=monday(12)))
+    made.tell(CLUMPS, replace(REOPENED, at=monday(10)))
+    support.fold(made.log)
+    assert [since for _, since, *_ in phases_at(support, made.log.head())] == [monday(10)]
+    assert is_what_the_events_say(support, made.log)
 
 
 @pytest.mark.parametrize("seed", range(4))
