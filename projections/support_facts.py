@@ -107,6 +107,8 @@ def shown_excluded(excluded: Mapping[str, int]) -> list[dict[str, object]]:
 
 async def count(snapshot: Snapshot, selection: Selection, tables: Sequence[str]) -> int:
     """How many facts there are in these tables."""
+    if not tables:
+        return 0
     counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM {{{table}}} WHERE {{selected}}" for table in tables)
     rows = await snapshot.fetch(
         f"SELECT sum(n)::bigint FROM ({counts}) counts", selection.values(snapshot), selected=selection.condition
