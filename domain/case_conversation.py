@@ -51,7 +51,8 @@ class Conversation:
         self._is_answered = False
         self._paused_since: datetime | None = None
         self._first: Waiting | None = None
-        self._human_since: Waiting | None = None
+        self.human_since: Waiting | None = None
+        """Since when a person is waited for, or was: not before a bot handed off."""
         self._first_reply: Reply | None = None
         self._first_is_live = False
         self._later_reply: Reply | None = None
@@ -72,7 +73,7 @@ class Conversation:
         if not needs_reply:
             return
         if self._first is None:
-            self._first = self._human_since = message
+            self._first = self.human_since = message
         elif self._first_reply is not None:
             self._wait(message, goes_on=goes_on)
 
@@ -92,7 +93,7 @@ class Conversation:
     def hand_off(self, at: datetime, position: int) -> None:
         """From now on the customer waits for a person, who has not replied yet."""
         if self.is_first_awaited and self._first is not None:
-            self._human_since = replace(self._first, since=at, position=position)
+            self.human_since = replace(self._first, since=at, position=position)
 
     def end(self, at: datetime, position: int, outcome: TurnOutcome) -> None:
         """The case ended; nobody replies to what was open."""
@@ -151,16 +152,17 @@ class Conversation:
             reply=self._later_reply,
             reason=None if self._later_reply else reason,
         )
-        if self._first is None or self._human_since is None:
+        if self._first is None or self.human_since is None:
             reason = Reason.NO_REPLY_NEEDED if self.customer_messages else Reason.OUTBOUND
             return FirstResponse(reason=reason), FirstResponse(reason=reason), zendesk
         if self._first_reply is not None:
             reason = Reason.ANSWERED_LIVE if self._first_is_live else None
-        total, human = (
-            FirstResponse(started_at=since.since, started_by=since.position, reply=self._first_reply, reason=reason)
-            for since in (self._first, self._human_since)
-        )
+        total = self._first_response(self._first, reason)
+        human = total if self.human_since is self._first else self._first_response(self.human_since, reason)
         return total, human, zendesk
+
+    def _first_response(self, since: Waiting, reason: Reason | None) -> FirstResponse:
+        return FirstResponse(started_at=since.since, started_by=since.position, reply=self._first_reply, reason=reason)
 
     def running(self) -> tuple[tuple[Turn, ...], tuple[Span, ...]]:
         """All turns and illegitimate pauses, also those that have not ended."""

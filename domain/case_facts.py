@@ -18,7 +18,7 @@ Definitions are those of sections 1 to 4 and 9 of the metrics reference. Duratio
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -40,10 +40,12 @@ from domain.case_figures import (
     state_times,
 )
 from domain.case_status import CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Turn, TurnOutcome
+from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
 from domain.team import TeamId
 from domain.values import CustomerId, ProductId, StaffId
 
+THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+"""Of time."""
 _WINDOW: Final = timedelta(days=WINDOW_DAYS)
 
 
@@ -98,6 +100,7 @@ class FactKind(StrEnum):
     """The first one to an invitation."""
 
 
+_FIRST_RESPONSES: Final = (FactKind.FIRST_RESPONSE, FactKind.ZENDESK_RESPONSE)
 TIMES_OF: Final[Mapping[FactKind, tuple[FactName, ...]]] = {
     FactKind.FIRST_RESPONSE: (FactName.FIRST_RESPONSE, FactName.FIRST_RESPONSE_BY_HUMAN),
     FactKind.ZENDESK_RESPONSE: (FactName.FIRST_RESPONSE_ZENDESK,),
@@ -161,6 +164,12 @@ class CaseFact(NamedTuple):
     scale: SatisfactionScale | None = None
     score: int | None = None
 
+    def stays(self, since: datetime) -> bool:
+        """Whether no event from this instant on changes it: a reply stopped its clocks before, or its turn ended."""
+        if self.kind is FactKind.NEXT_RESPONSE:
+            return self.at < since
+        return self.kind in _FIRST_RESPONSES and self.times[0] is not None and self.at < since
+
 
 class _Stop(NamedTuple):
     """Where a clock stopped: when, from which event to which, and what the case was then."""
@@ -171,38 +180,46 @@ class _Stop(NamedTuple):
     counted_by: CountedBy
 
 
-def case_facts(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
-    """Everything that counts of a case, as it is known."""
-    yield from _first_responses(timeline, measure)
-    held = holds(timeline)
-    for number, turn in enumerate(timeline.turns):
-        if turn.ended_at is not None and turn.ended_by is not None:
-            stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
-            of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
-            yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
+def case_facts(timeline: CaseTimeline, measure: Measure, since: datetime = THE_BEGINNING) -> Iterator[CaseFact]:
+    """Everything that counts of a case, as it is known; from `since` on, without what stays as it is."""
+    yield from _first_responses(timeline, measure, since)
+    yield from _next_responses(timeline, measure, since)
     yield from _resolutions(timeline, measure)
     if timeline.ended_at is not None:
         yield _ending(timeline, measure, timeline.ended_at)
     if timeline.closed_at is not None:
         by_automation = Verdict(value=timeline.closed_by is Performer.AUTOMATION, settled_at=timeline.closed_at)
         yield CaseFact(FactKind.CLOSING, 0, *_stop(timeline, timeline.closed_at), judgements=(by_automation,))
-    yield from _satisfaction(timeline)
+    if timeline.invitations:
+        yield from _satisfaction(timeline)
 
 
-def _first_responses(timeline: CaseTimeline, measure: Measure) -> Iterator[CaseFact]:
+def _first_responses(timeline: CaseTimeline, measure: Measure, since: datetime) -> Iterator[CaseFact]:
     total = timeline.first_response
-    if _has_stopped(total):
+    if _has_stopped(total, since):
         of_all, by_human = (first_response(each, measure) for each in (total, timeline.first_response_by_human))
         times, stop = (of_all.time, by_human.time), _stop_of_first_response(timeline, total)
         yield CaseFact(FactKind.FIRST_RESPONSE, 0, *stop, times, reason=of_all.reason)
     zendesk = timeline.first_response_zendesk
-    if _has_stopped(zendesk):
+    if _has_stopped(zendesk, since):
         figure, stop = first_response(zendesk, measure), _stop_of_first_response(timeline, zendesk)
         yield CaseFact(FactKind.ZENDESK_RESPONSE, 0, *stop, (figure.time,), reason=figure.reason)
 
 
-def _has_stopped(response: FirstResponse) -> bool:
-    return response.reply is not None or response.reason is not Reason.NO_REPLY_YET
+def _next_responses(timeline: CaseTimeline, measure: Measure, since: datetime) -> Iterator[CaseFact]:
+    held: tuple[Span, ...] | None = None
+    for number, turn in enumerate(timeline.turns):
+        if turn.ended_at is not None and turn.ended_by is not None and turn.ended_at >= since:
+            held = holds(timeline) if held is None else held
+            stop = _stop_of_turn(timeline, turn, turn.ended_at, turn.ended_by)
+            of_all, of_agents = next_response(turn, measure), next_response_of_agents(turn, held, measure)
+            yield CaseFact(FactKind.NEXT_RESPONSE, number, *stop, (of_all.time, of_agents.time), reason=of_all.reason)
+
+
+def _has_stopped(response: FirstResponse, since: datetime) -> bool:
+    if response.reply is not None:
+        return response.reply.at >= since
+    return response.reason is not Reason.NO_REPLY_YET
 
 
 def _stop_of_first_response(timeline: CaseTimeline, response: FirstResponse) -> _Stop:

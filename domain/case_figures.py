@@ -16,7 +16,7 @@ from typing import Final
 from domain.business_time import Assignment, Schedule, integrate, last_schedule, pinned_at_start
 from domain.case_events import Performer
 from domain.case_status import ACTIVE, CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
+from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, StatusInterval, Turn, TurnOutcome
 from domain.clock import microseconds
 from domain.service_calendar import CalendarId
 from domain.values import immutable
@@ -149,7 +149,7 @@ class Measure:
             return pinned_at_start(self._assignments, start)
         return last_schedule(self._assignments, end)
 
-    def total(self, spans: Iterable[Span], start: datetime, end: datetime) -> Time:
+    def total(self, spans: Iterable[Span | StatusInterval], start: datetime, end: datetime) -> Time:
         """How long these were together, within [start, end)."""
         time = NO_TIME
         for span in spans:
@@ -190,11 +190,11 @@ def figures(timeline: CaseTimeline, measure: Measure, as_of: datetime, window_da
 
 def state_times(timeline: CaseTimeline, measure: Measure, end: datetime) -> dict[CaseStatus, Time]:
     """How long the case was in each state, from its opening until `end`."""
-    spans: dict[CaseStatus, list[Span]] = {status: [] for status in _WITHIN_THE_WHOLE}
+    intervals: dict[CaseStatus, list[StatusInterval]] = {status: [] for status in _WITHIN_THE_WHOLE}
     for one in timeline.intervals:
         if one.started_at < end:
-            spans[one.status].append(Span(started_at=one.started_at, ended_at=one.ended_at))
-    return {status: measure.total(some, timeline.opened_at, end) for status, some in spans.items()}
+            intervals[one.status].append(one)
+    return {status: measure.total(some, timeline.opened_at, end) for status, some in intervals.items()}
 
 
 def holds(timeline: CaseTimeline) -> tuple[Span, ...]:

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from domain.case_facts import CountedBy, counted_by
+from domain.case_facts import THE_BEGINNING, CountedBy, counted_by
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, FirstResponse
 
@@ -40,6 +40,9 @@ class Clock(StrEnum):
     FIRST_RESOLUTION = "first_resolution"
 
 
+_CLOCKS: Final = tuple(Clock)
+
+
 class Began(NamedTuple):
     """When a clock began to run, and the position of the event that started it."""
 
@@ -58,7 +61,7 @@ class CasePhase(NamedTuple):
     waiting_since: datetime | None = None
     waiting_by: int | None = None
     """Position of the message that the customer waits for a reply to."""
-    running: tuple[Began | None, ...] = (None,) * len(Clock)
+    running: tuple[Began | None, ...] = (None,) * len(_CLOCKS)
     """Since when each clock has been running, in the order of `Clock`; None for one that does not run."""
 
 
@@ -77,17 +80,22 @@ class _Wait(NamedTuple):
         return self.first <= at and (self.end is None or self.end > at)
 
 
-def case_phases(timeline: CaseTimeline) -> list[CasePhase]:
-    """The phases of a case in which it was active, in their order; the last one has no end if it still is."""
-    waits = [*_responses(timeline), *_turns(timeline), _first_resolution(timeline)]
+def case_phases(timeline: CaseTimeline, first: datetime = THE_BEGINNING) -> list[CasePhase]:
+    """The phases of a case in which it was active, in their order; the last one has no end if it still is.
+
+    Where `first` is given, those from the one on that begins at this instant.
+    """
+    waits = [*_responses(timeline, first), *_turns(timeline, first), *_first_resolution(timeline, first)]
+    changes = _changes(timeline, waits)
     phases: list[CasePhase] = []
     for one in timeline.intervals:
-        if one.status in ACTIVE:
-            for since, until in _parts(timeline, waits, one.started_at, one.ended_at):
+        begins = max(one.started_at, first)
+        if one.status in ACTIVE and (one.ended_at is None or one.ended_at > begins):
+            for since, until in _parts(changes, begins, one.ended_at):
                 _add(phases, _phase(timeline, waits, one.status, since, until))
-    elsewhere = [wait for wait in waits if wait.clock in _GOES_ON_ELSEWHERE]
     for span in timeline.awaited_elsewhere:
-        for since, until in _parts(timeline, elsewhere, span.started_at, span.ended_at):
+        elsewhere = [wait for wait in waits if wait.clock in _GOES_ON_ELSEWHERE]
+        for since, until in _parts(changes, span.started_at, span.ended_at):
             _add(phases, _phase(timeline, elsewhere, CaseStatus.MERGED, since, until))
     return phases
 
@@ -96,68 +104,85 @@ _GOES_ON_ELSEWHERE: Final = (Clock.FIRST_RESPONSE, Clock.FIRST_RESPONSE_BY_HUMAN
 """What goes on when the case is merged into another one."""
 
 
-def _responses(timeline: CaseTimeline) -> Iterator[_Wait]:
-    """What was waited for until the first response."""
+def _responses(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
+    """What was waited for until the first response, unless that came before."""
     total, human, zendesk = (
         timeline.first_response,
         timeline.first_response_by_human,
         timeline.first_response_zendesk,
     )
-    for response, clock, awaited in (
-        (total, Clock.FIRST_RESPONSE, Awaited.FIRST_RESPONSE),
-        (human, Clock.FIRST_RESPONSE_BY_HUMAN, None),
-        (zendesk, Clock.FIRST_RESPONSE_ZENDESK, None),
-    ):
-        if response.started_at is not None and response.started_by is not None:
-            began = Began(response.started_at, response.started_by)
-            yield _Wait(began.at, _end(response), began, clock, awaited)
-    for one in timeline.taken_over_waits:
-        yield _Wait(one.taken_over_at, _end(total), Began(one.since, one.position), None, Awaited.FIRST_RESPONSE)
+    if _goes_beyond(first, _end(total)):
+        if total.started_at is not None and total.started_by is not None:
+            began = Began(total.started_at, total.started_by)
+            yield _Wait(began.at, _end(total), began, Clock.FIRST_RESPONSE, Awaited.FIRST_RESPONSE)
+        if human.started_at is not None and human.started_by is not None:
+            began = Began(human.started_at, human.started_by)
+            yield _Wait(began.at, _end(human), began, Clock.FIRST_RESPONSE_BY_HUMAN)
+        for one in timeline.taken_over_waits:
+            yield _Wait(one.taken_over_at, _end(total), Began(one.since, one.position), None, Awaited.FIRST_RESPONSE)
+    if _goes_beyond(first, _end(zendesk)):
+        began = Began(timeline.opened_at, timeline.opened_by)
+        yield _Wait(began.at, _end(zendesk), began, Clock.FIRST_RESPONSE_ZENDESK)
 
 
 def _end(response: FirstResponse) -> datetime | None:
     return None if response.reply is None else response.reply.at
 
 
-def _turns(timeline: CaseTimeline) -> Iterator[_Wait]:
-    """What was waited for again."""
+def _goes_beyond(first: datetime, end: datetime | None) -> bool:
+    return end is None or end > first
+
+
+def _turns(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
+    """What was waited for again, unless that ended before."""
     for turn in timeline.turns:
-        for one in turn.replaced:
-            began = Began(one.started_at, one.started_by)
-            yield _Wait(one.runs_from, one.runs_until, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
-        began, here = Began(turn.started_at, turn.started_by), turn.taken_over_at or turn.started_at
-        yield _Wait(here, turn.ended_at, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+        if _goes_beyond(first, turn.ended_at):
+            for one in turn.replaced:
+                began = Began(one.started_at, one.started_by)
+                yield _Wait(one.runs_from, one.runs_until, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
+            began, here = Began(turn.started_at, turn.started_by), turn.taken_over_at or turn.started_at
+            yield _Wait(here, turn.ended_at, began, Clock.NEXT_RESPONSE, Awaited.NEXT_RESPONSE)
 
 
-def _first_resolution(timeline: CaseTimeline) -> _Wait:
+def _first_resolution(timeline: CaseTimeline, first: datetime) -> Iterator[_Wait]:
     end = timeline.resolutions[0].at if timeline.resolutions else None
-    began = Began(timeline.opened_at, timeline.opened_by)
-    return _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
+    if _goes_beyond(first, end):
+        began = Began(timeline.opened_at, timeline.opened_by)
+        yield _Wait(began.at, end, began, Clock.FIRST_RESOLUTION)
+
+
+def _changes(timeline: CaseTimeline, waits: Iterable[_Wait]) -> list[datetime]:
+    """When anything changed by which the case is counted."""
+    changes = {profile.since for profile in timeline.profiles}
+    for wait in waits:
+        changes.add(wait.first)
+        if wait.end is not None:
+            changes.add(wait.end)
+    return sorted(changes)
 
 
 def _parts(
-    timeline: CaseTimeline, waits: Iterable[_Wait], since: datetime, until: datetime | None
-) -> Iterator[tuple[datetime, datetime | None]]:
+    changes: Iterable[datetime], since: datetime, until: datetime | None
+) -> Iterable[tuple[datetime, datetime | None]]:
     """The times between any two changes within an interval."""
-    changes = {profile.since for profile in timeline.profiles}
-    changes.update(wait.first for wait in waits)
-    changes.update(wait.end for wait in waits if wait.end is not None)
-    within = sorted(at for at in changes if at > since and (until is None or at < until))
-    yield from zip([since, *within], [*within, until], strict=True)
+    within = [at for at in changes if at > since and (until is None or at < until)]
+    return zip([since, *within], [*within, until], strict=True)
 
 
 def _phase(
     timeline: CaseTimeline, waits: Iterable[_Wait], status: CaseStatus, since: datetime, until: datetime | None
 ) -> CasePhase:
-    lasting = [wait for wait in waits if wait.lasts(since)]
-    began = {wait.clock: wait.began for wait in lasting}
-    running = tuple(began.get(clock) for clock in Clock)
-    by = counted_by(timeline, since)
-    waiting = [wait for wait in lasting if wait.awaited is not None]
-    if not waiting:
-        return CasePhase(since, until, status, by, running=running)
-    longest = min(waiting, key=lambda wait: wait.began)
-    return CasePhase(since, until, status, by, longest.awaited, *longest.began, running)
+    running: dict[Clock | None, Began] = {}
+    longest: _Wait | None = None
+    for wait in waits:
+        if wait.lasts(since):
+            running[wait.clock] = wait.began
+            if wait.awaited is not None and (longest is None or wait.began < longest.began):
+                longest = wait
+    by, began = counted_by(timeline, since), tuple(map(running.get, _CLOCKS))
+    if longest is None:
+        return CasePhase(since, until, status, by, running=began)
+    return CasePhase(since, until, status, by, longest.awaited, *longest.began, began)
 
 
 def _add(phases: list[CasePhase], phase: CasePhase) -> None:

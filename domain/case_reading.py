@@ -60,8 +60,8 @@ from domain.values import StaffId
 FROM_THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 """Since when the calendar counts that a case was opened with."""
 
-_LOOKING_BACK: Final = (CaseOpened, NoReplyNeededMarked, AnotherCaseMerged)
-"""Events that change what happened before them."""
+_LOOKING_BACK: Final = (CaseOpened, CustomerIdentified, NoReplyNeededMarked, AnotherCaseMerged)
+"""Events that change what happened before them, or by what it is counted."""
 _UNANSWERED: Final = {
     CaseStatus.RESOLVED: Reason.RESOLVED_WITHOUT_REPLY,
     CaseStatus.CLOSED: Reason.RESOLVED_WITHOUT_REPLY,
@@ -171,7 +171,9 @@ class CaseReader:
     """Reads the entries of one case, in the order of their valid time; goes on with those that come after."""
 
     def __init__(self, entries: Sequence[CaseEntry]) -> None:
-        self._entries = sorted(entries, key=_place)
+        self._entries: Sequence[CaseEntry] = sorted(entries, key=_place)
+        self._last = _place(self._entries[-1])
+        self._late_recorded = _late_recorded(self._entries)
         self._needless = {one.event.message_id for one in entries if type(one.event) is NoReplyNeededMarked}
         self._merged: Mapping[CaseId, Left] = {}
         self._said = Conversation()
@@ -198,15 +200,21 @@ class CaseReader:
                 self._begin(entry.event, entry.occurred_at, entry.position)
         for entry in self._entries:
             self._tell(entry.event, entry.occurred_at, entry.position)
+        self._entries = ()
         return self
 
-    def go_on(self, entry: CaseEntry) -> bool:
-        """Read one more entry; False if all has to be read again, because it changes what was read before."""
-        if type(entry.event) in _LOOKING_BACK or _place(entry) < _place(self._entries[-1]):
-            return False
-        self._entries.append(entry)
+    def go_on(self, entry: CaseEntry) -> datetime | None:
+        """Read one more entry, which was recorded after all that were read; from which instant on it changes anything.
+
+        None if all has to be read again, because the entry changes what was before it.
+        """
+        place = _place(entry)
+        if type(entry.event) in _LOOKING_BACK or place < self._last:
+            return None
+        self._last = place
+        began = self._said.human_since
         self._tell(entry.event, entry.occurred_at, entry.position)
-        return True
+        return entry.occurred_at if began is None or self._said.human_since is began else began.since
 
     def timeline(self) -> CaseTimeline:
         """All that was read."""
@@ -242,7 +250,7 @@ class CaseReader:
             split_off=tuple(self._split_off),
             invitations=tuple(self._invitations),
             answers=tuple(self._answers),
-            late_recorded=_late_recorded(self._entries),
+            late_recorded=self._late_recorded,
         )
 
     def _tell(  # noqa: C901, PLR0912 - one case for each kind of event that a figure is made of

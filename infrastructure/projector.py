@@ -28,6 +28,7 @@ from projections.read_model import (
     BuildStatus,
     Connection,
     Hash,
+    Memory,
     Page,
     ReadModel,
     ReadModelNotFound,
@@ -93,6 +94,7 @@ class Projector:
     """Holds the group's row while a page is folded."""
     _worker: Connection | None = None
     _pauses: dict[Build, _Pause] = field(default_factory=dict)
+    _memories: dict[Build, Memory] = field(default_factory=dict)
     _forgotten_at: float | None = None
 
     # Life
@@ -147,6 +149,7 @@ class Projector:
         for status in self._of_state("catching_up"):
             moved = self._catch_up(status) or moved
         self._hand_over()
+        self._let_go()
         self._forget()
         return moved
 
@@ -261,7 +264,8 @@ class Projector:
             return
         tables = Tables(self.schema, status.build)
         events = page.readable(model.events)
-        model.fold(Page(connection, tables, events, page.after, page.upto, self.hash, self.zone))
+        memory = self._memories.setdefault(status.build, Memory())
+        model.fold(Page(connection, tables, events, page.after, page.upto, self.hash, self.zone, memory))
         moved = self._execute(
             'UPDATE "{schema}".builds SET position = %(upto)s, moved_at = clock_timestamp(), error = NULL, '
             "error_position = NULL WHERE {build} AND position = %(after)s",
@@ -400,6 +404,13 @@ class Projector:
             self._connected_worker().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             model = self._model(build)
             return digest(self._connected_worker(), model, Tables(self.schema, build))
+
+    def _let_go(self) -> None:
+        """Let go of what is remembered of builds that are gone, or that another projector has moved."""
+        positions = {status.build: status.position for status in self.status()}
+        for build, memory in list(self._memories.items()):
+            if memory.position != positions.get(build):
+                del self._memories[build]
 
     # Erased people
 

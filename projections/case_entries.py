@@ -27,7 +27,7 @@ from domain.case_events import (
 from domain.service_calendar import CalendarDefined, CalendarEvent, CalendarId
 from domain.values import Personal
 from domain.working_hours import WorkingHours
-from projections.read_model import copy_text
+from projections.read_model import copy_id, copy_instant, copy_text
 
 _NULL: Final = "\\N"
 _TELLING_NOTHING: Final = (CaseEscalated, CaseLinkedToProductFeedback, CustomerMessageForwarded)
@@ -73,10 +73,10 @@ def entry_line(case_id: CaseId, entry: Entry) -> str:
     """An entry as a line for `ENTRY_COLUMNS`."""
     kind = type(entry.event).__name__
     written = _adapter(kind).dump_json(entry.event, exclude=_personal(kind), exclude_defaults=True).decode()
-    calendar_id = getattr(entry.event, "calendar_id", None) or _NULL
-    return (
-        f"{entry.position}\t{case_id}\t{entry.occurred_at.isoformat()}\t{kind}\t{calendar_id}\t{copy_text(written)}\n"
-    )
+    calendar_id = calendar_named(entry.event)
+    calendar = _NULL if calendar_id is None else copy_id(calendar_id)
+    at = copy_instant(entry.occurred_at)
+    return f"{entry.position}\t{copy_id(case_id)}\t{at}\t{kind}\t{calendar}\t{copy_text(written)}\n"
 
 
 def read_entry(kind: str, event: str, occurred_at: datetime, position: int) -> Entry:

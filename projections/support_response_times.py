@@ -9,13 +9,13 @@ event tells the timeline anew, and what has changed is superseded by what follow
 late, a reopening, a merge. A revised calendar changes the business times of every case that it was assigned to.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic
 
 from application.ports import RecordedEvent
-from domain.case_events import CaseId, CaseOpened
-from domain.case_facts import TIMES_OF, CaseFact, CountedBy, FactKind, case_facts
+from domain.case_events import CalendarAssigned, CaseId, CaseOpened
+from domain.case_facts import THE_BEGINNING, CaseFact, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import CaseReader, timelines
@@ -24,36 +24,29 @@ from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from projections.case_entries import (
     CALENDAR_COLUMNS,
     ENTRY_COLUMNS,
-    Calendars,
-    Entries,
     Entry,
     calendar_line,
     entry_line,
     others,
-    read_entry,
 )
-from projections.read_model import Page, copy_id, copy_text
+from projections.known_cases import Case, Counts, KnownCases, Row
+from projections.read_model import Page, copy_array, copy_id, copy_text
+from projections.support_lines import beginning, fact_lines, phase_lines
 from projections.support_tables import (
-    BUCKETED,
     CALENDARS,
     CASES,
     ENTRIES,
     FACT_COLUMNS,
     FACTS,
-    NO_BUCKET,
-    NOBODY,
-    NONE,
     PHASE_COLUMNS,
     PHASES,
     ROLL_UPS,
     TABLES,
-    bucket,
 )
 
 NAME: Final = "support_response_times"
 VERSION: Final = 1
 
-_NULL: Final = "\\N"
 _CASES_AT_ONCE: Final = 1_000
 """Cases that a revised calendar concerns are told anew in groups of so many: some 10 MB."""
 
@@ -100,84 +93,65 @@ class SupportResponseTimes:
 
     def fold(self, page: Page) -> None:
         """See `ReadModel.fold`."""
-        if page.events:
-            fold = _Fold(page)
-            for recorded in page.events:
-                fold.apply(recorded)
-            fold.write()
+        recalled = page.memory.recall(page.after)
+        known = recalled if isinstance(recalled, KnownCases) else KnownCases.begin(page)
+        fold = _Fold(page, known)
+        for recorded in page.events:
+            fold.apply(recorded)
+        fold.write()
         for roll_up in ROLL_UPS:
             roll_up.advance(page)
-
-
-Key = TypeVar("Key", bound=Hashable)
-Counts = TypeVar("Counts", bound=CaseFact | CasePhase)
-
-
-class _Told(NamedTuple):
-    """What counts of a case as it is known."""
-
-    beginning: str
-    """What all its lines have in common."""
-    facts: Mapping[tuple[FactKind, int], CaseFact]
-    phases: Mapping[datetime, CasePhase]
+        page.memory.remember(page.upto, known.remember(fold.cases))
 
 
 class _Fold:
     """One page on its way into the tables."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, known: KnownCases) -> None:
         self._page = page
-        self._entries: Entries = {}
-        self._families: dict[CaseId, frozenset[CaseId]] = {}
-        """Cases that were merged into one another; a case that is here alone is not in it."""
-        self._readers: dict[CaseId, CaseReader] = {}
-        """Of cases that are alone."""
-        self._told: dict[CaseId, _Told] = {}
-        self._facts: _Changes[tuple[FactKind, int], CaseFact] = _Changes(self._fact_line)
-        self._phases: _Changes[datetime, CasePhase] = _Changes(_phase_line)
+        self._known = known
+        self._facts = {kind: _Changes[CaseFact]() for kind in TABLES}
+        self._phases = _Changes[CasePhase]()
         self._entry_lines: list[str] = []
         self._case_lines: list[str] = []
         self._calendar_lines: list[str] = []
-        self._calendars = Calendars.of(
-            page.execute("SELECT calendar_id, effective_from, effective_to, hours FROM {calendars} ORDER BY position")
-        )
-        named = [Entry(each.event, each.occurred_at, each.position) for each in page.events]
-        self._load({*(CaseId(each.stream_id) for each in page.events), *others(named)})
+        self.cases = {CaseId(each.stream_id): None for each in page.events if not _is_of_calendar(each)}
+        """Those that something happens to."""
+        named = others(Entry(each.event, each.occurred_at, each.position) for each in page.events)
+        self._load({*self.cases, *named})
 
     # What was there before
 
-    def _load(self, cases: Iterable[CaseId]) -> None:
-        """Read these cases and those that are one with them, and tell what counts of them."""
-        loaded: set[CaseId] = set()
-        wanted = set(cases) - self._entries.keys()
-        while wanted:
-            loaded |= wanted
-            found = self._read(wanted)
-            self._entries.update(found)
-            for case_id, entries in found.items():
-                self._join(case_id, others(entries))
-            wanted = {other for entries in found.values() for other in others(entries)} - self._entries.keys()
-        for family in {self._family(case_id) for case_id in loaded}:
-            self._told.update((case_id, self._count(case_id, line)) for case_id, line in self._read_anew(family))
+    def _load(self, case_ids: Iterable[CaseId]) -> list[Case]:
+        """Make cases known, with what is in the tables of them; those that were not before."""
+        loaded = self._known.load(self._page, case_ids)
+        for family in _families(loaded):
+            for case, timeline in self._read(family):
+                facts = case_facts(timeline, self._measure(case, timeline))
+                case.beginning = beginning(case.case_id, timeline)
+                case.facts = {fact[:2]: Row(fact, 0, is_written=True) for fact in facts}
+                phases = _by_beginning(timeline, THE_BEGINNING).values()
+                case.phases = [Row(phase, 0, is_written=True) for phase in phases]
+        return loaded
 
-    def _read(self, cases: Iterable[CaseId]) -> Entries:
-        found: Entries = {case_id: [] for case_id in cases}
-        rows = self._page.execute(
-            "SELECT case_id, kind, event, occurred_at, position FROM {entries} WHERE case_id = ANY(%s) "
-            "ORDER BY position",
-            [list(found)],
-        )
-        for case_id, *entry in rows:
-            found[case_id].append(read_entry(*entry))
-        return found
+    def _read(self, family: Sequence[Case]) -> Iterator[tuple[Case, CaseTimeline]]:
+        """The timelines of cases that are one, or of one alone, which is gone on with from there."""
+        if len(family) > 1:
+            told = timelines({case.case_id: case.entries for case in family})
+            yield from ((case, told[case.case_id]) for case in family if case.case_id in told)
+            return
+        (case,) = family
+        if any(type(entry.event) is CaseOpened for entry in case.entries):
+            case.reader, case.measure = CaseReader(case.entries).read({}), None
+            yield case, case.reader.timeline()
 
-    def _join(self, case_id: CaseId, with_cases: Iterable[CaseId]) -> None:
-        for other in with_cases:
-            family = self._family(case_id) | self._family(other)
-            self._families.update(dict.fromkeys(family, family))
-
-    def _family(self, case_id: CaseId) -> frozenset[CaseId]:
-        return self._families.get(case_id) or frozenset({case_id})
+    def _measure(self, case: Case, timeline: CaseTimeline) -> Measure:
+        if case.measure is not None:
+            return case.measure
+        measure = Measure(timeline, self._known.calendars.schedules(each for _, each in timeline.calendars))
+        if case.reader is not None:
+            case.measure = measure
+        return measure
 
     # What events say
 
@@ -187,64 +161,77 @@ class _Fold:
         if isinstance(event, CalendarDefined | CalendarRevised):
             self._know_calendar(recorded.position, CalendarId(recorded.stream_id), event)
             return
-        case_id, entry = CaseId(recorded.stream_id), Entry(event, recorded.occurred_at, recorded.position)
-        self._entries[case_id].append(entry)
-        self._entry_lines.append(entry_line(case_id, entry))
+        case = self._known[CaseId(recorded.stream_id)]
+        entry = Entry(event, recorded.occurred_at, recorded.position)
+        self._known.add(case, entry)
+        self._entry_lines.append(entry_line(case.case_id, entry))
         if isinstance(event, CaseOpened):
-            self._case_lines.append(f"{case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
-        self._join(case_id, others([entry]))
-        reader = self._readers.get(case_id)
-        if reader is not None and case_id not in self._families and reader.go_on(entry):
-            self._tell(case_id, reader.timeline(), entry.position)
+            self._case_lines.append(f"{case.case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
+        since = None if case.reader is None else case.reader.go_on(entry)
+        if case.reader is None or since is None:
+            self._tell_anew(case.one_with, entry.position)
         else:
-            self._tell_anew(self._family(case_id), entry.position)
+            self._go_on(case, case.reader, entry, since)
 
-    def _tell_anew(self, family: frozenset[CaseId], position: int) -> None:
-        for case_id, timeline in self._read_anew(family):
-            self._tell(case_id, timeline, position)
+    def _go_on(self, case: Case, reader: CaseReader, entry: Entry, since: datetime) -> None:
+        """Write down what has changed by an event that came after all others, from an instant on."""
+        if type(entry.event) is CalendarAssigned:
+            case.measure = None
+        timeline = reader.timeline()
+        self._tell_facts(case, timeline, entry.position, since)
+        self._tell_phases(case, timeline, entry.position, case.phases_since(since))
 
-    def _read_anew(self, family: frozenset[CaseId]) -> Iterable[tuple[CaseId, CaseTimeline]]:
-        """The timelines of cases that are one, or of one alone, which is gone on with from there."""
-        if len(family) > 1:
-            return timelines({case_id: self._entries[case_id] for case_id in family}).items()
-        (case_id,) = family
-        entries = self._entries[case_id]
-        if not any(type(entry.event) is CaseOpened for entry in entries):
-            return ()
-        reader = self._readers[case_id] = CaseReader(entries).read({})
-        return ((case_id, reader.timeline()),)
+    def _tell_anew(self, family: Sequence[Case], position: int) -> None:
+        """Write down what has changed of cases whose timelines are read from the beginning."""
+        for case, timeline in self._read(family):
+            case.beginning = case.beginning or beginning(case.case_id, timeline)
+            self._tell_facts(case, timeline, position, THE_BEGINNING)
+            self._tell_phases(case, timeline, position, 0)
 
-    def _tell(self, case_id: CaseId, timeline: CaseTimeline, position: int) -> None:
-        """Write down what has changed."""
-        before, told = self._told.get(case_id, _NOTHING), self._count(case_id, timeline)
-        self._facts.change(case_id, before.facts, told.facts, told.beginning, position)
-        self._phases.change(case_id, before.phases, told.phases, told.beginning, position)
-        self._told[case_id] = told
+    def _tell_facts(self, case: Case, timeline: CaseTimeline, position: int, since: datetime) -> None:
+        """Write down what has changed of the facts that an event may change which came at an instant."""
+        before = {key: row for key, row in case.facts.items() if not row.counts.stays(since)}
+        for fact in case_facts(timeline, self._measure(case, timeline), since):
+            key = fact[:2]
+            row = before.get(key)
+            if row is not None and row.counts == fact:
+                del before[key]
+            else:
+                case.facts[key] = self._facts[fact.kind].add(case, fact, position)
+        for key, row in before.items():
+            self._facts[key[0]].supersede(case, key[1], row, position)
+            if case.facts[key] is row:
+                del case.facts[key]
 
-    def _count(self, case_id: CaseId, timeline: CaseTimeline) -> _Told:
-        measure = Measure(timeline, self._calendars.schedules(each for _, each in timeline.calendars))
-        facts = {fact[:2]: fact for fact in case_facts(timeline, measure)}
-        phases = {phase.since: phase for phase in case_phases(timeline)}
-        return _Told(_beginning(case_id, timeline), facts, phases)
+    def _tell_phases(self, case: Case, timeline: CaseTimeline, position: int, first: int) -> None:
+        """Write down what has changed of the phases from the `first` one on."""
+        before = {row.counts.since: row for row in case.phases[first:]}
+        begins = case.phases[first].counts.since if first < len(case.phases) else THE_BEGINNING
+        del case.phases[first:]
+        for since, phase in _by_beginning(timeline, begins).items():
+            row = before.get(since)
+            if row is not None and row.counts == phase:
+                del before[since]
+            else:
+                row = self._phases.add(case, phase, position)
+            case.phases.append(row)
+        for since, row in before.items():
+            self._phases.supersede(case, since, row, position)
 
     # Calendars
 
     def _know_calendar(self, position: int, calendar_id: CalendarId, event: CalendarDefined | CalendarRevised) -> None:
         self._calendar_lines.append(calendar_line(position, calendar_id, event))
-        before, after = self._calendars, self._calendars.known_with(calendar_id, event)
-        kept = frozenset(self._entries)
-        for cases in self._cases_with(calendar_id):
-            self._calendars = before
-            self._load(cases)
-            self._calendars = after
-            for family in {self._family(case_id) for case_id in cases}:
+        before, after = self._known.calendars, self._known.calendars.known_with(calendar_id, event)
+        for case_ids in self._cases_with(calendar_id):
+            self._known.calendars = before
+            loaded = self._load(case_ids)
+            self._known.calendars = after
+            for family in _families(self._known[case_id] for case_id in case_ids):
                 self._tell_anew(family, position)
             self.write()
-            for case_id in self._entries.keys() - kept:
-                del self._entries[case_id]
-                self._told.pop(case_id, None)
-                self._readers.pop(case_id, None)
-        self._calendars = after
+            self._known.forget(loaded)
+        self._known.calendars = after
 
     def _cases_with(self, calendar_id: CalendarId) -> Iterator[list[CaseId]]:
         """The cases that a calendar was ever assigned to, in groups."""
@@ -259,14 +246,13 @@ class _Fold:
 
     def write(self) -> None:
         """Write what has gathered."""
-        replaced, come = self._facts.take()
         for kind, table in TABLES.items():
-            of_kind = [(case_id, number, position) for case_id, (each, number), position in replaced if each is kind]
-            self._supersede(table, "number", "integer", of_kind)
-            self._page.append(table, FACT_COLUMNS[kind], (line for (each, _), line in come if each is kind))
-        superseded, begun = self._phases.take()
-        self._supersede("phases", "since", "timestamptz", superseded)
-        self._page.append("phases", PHASE_COLUMNS, (line for _, line in begun))
+            replaced, facts = self._facts[kind].take()
+            self._supersede(table, "number", "integer", replaced)
+            self._page.append(table, FACT_COLUMNS[kind], fact_lines(facts, self._page.zone))
+        replaced, phases = self._phases.take()
+        self._supersede("phases", "since", "timestamptz", replaced)
+        self._page.append("phases", PHASE_COLUMNS, phase_lines(phases))
         for table, columns, lines in (
             ("entries", ENTRY_COLUMNS, self._entry_lines),
             ("cases", "case_id, case_number, position", self._case_lines),
@@ -275,102 +261,57 @@ class _Fold:
             self._page.append(table, columns, lines)
             lines.clear()
 
-    def _supersede(self, table: str, key: str, kind: str, replaced: Sequence[tuple[CaseId, object, int]]) -> None:
+    def _supersede(self, table: str, key: str, kind: str, replaced: Sequence[tuple[str, object, int]]) -> None:
         """Say until when rows were known that are in the table already."""
         if replaced:
             self._page.execute(
                 f"UPDATE {{table}} t SET superseded_at_position = u.position "
                 f"FROM unnest(%s::uuid[], %s::{kind}[], %s::bigint[]) AS u(case_id, {key}, position) "
                 f"WHERE t.case_id = u.case_id AND t.{key} = u.{key} AND t.superseded_at_position IS NULL",
-                [list(each) for each in zip(*replaced, strict=True)],
+                [copy_array(each) for each in zip(*replaced, strict=True)],
                 table=self._page.tables[table],
             )
 
-    def _fact_line(self, fact: CaseFact) -> str:
-        day = fact.at.astimezone(self._page.zone).date()
-        line = (
-            f"{_counted_by_line(fact.counted_by)}\t{fact.number}\t{fact.at}\t{day}\t{day.replace(day=1)}\t"
-            f"{fact.started_by}\t{fact.ended_by}"
-        )
-        names = TIMES_OF.get(fact.kind, ())
-        for name, time in zip(names, fact.times, strict=True):
-            calendar, business = (None, None) if time is None else (time.calendar, time.business)
-            line += f"\t{_or_null(calendar)}\t{_or_null(business)}"
-            if name in BUCKETED:
-                line += f"\t{_bucket(calendar)}\t{_bucket(business)}"
-        for verdict in fact.judgements:
-            line += "\t\\N\t\\N" if verdict is None else f"\t{verdict.value}\t{verdict.settled_at}"
-        if names:
-            line += f"\t{fact.reason or NONE}"
-        if fact.scale is not None:
-            line += f"\t{fact.scale}"
-        return line if fact.score is None else f"{line}\t{fact.score}"
 
+class _Changes(Generic[Counts]):
+    """Rows of one table that have come or were superseded in a page."""
 
-class _Changes(Generic[Key, Counts]):
-    """Rows that have come or were superseded in a page."""
+    def __init__(self) -> None:
+        self._come: list[tuple[Case, Row[Counts]]] = []
+        self._replaced: list[tuple[str, object, int]] = []
+        """Rows that were in the table before, by their number or instant, and what superseded them."""
 
-    def __init__(self, line: Callable[[Counts], str]) -> None:
-        self._line = line
-        self._come: dict[tuple[CaseId, Key], tuple[int, str]] = {}
-        """Rows that hold, by position and line."""
-        self._gone: list[tuple[Key, str]] = []
-        """Lines of rows that came and went."""
-        self._replaced: list[tuple[CaseId, Key, int]] = []
-        """Rows that were in the table before, and what superseded them."""
+    def add(self, case: Case, counts: Counts, position: int) -> Row[Counts]:
+        """A new row."""
+        row = Row(counts, position)
+        self._come.append((case, row))
+        return row
 
-    def change(
-        self, case_id: CaseId, before: Mapping[Key, Counts], after: Mapping[Key, Counts], beginning: str, position: int
-    ) -> None:
-        """Supersede what does not hold any more, and add what holds now."""
-        for key, row in before.items():
-            if after.get(key) != row:
-                self._supersede(case_id, key, position)
-        for key, row in after.items():
-            if before.get(key) != row:
-                self._come[case_id, key] = position, f"{beginning}\t{self._line(row)}\n"
-
-    def _supersede(self, case_id: CaseId, key: Key, position: int) -> None:
-        come = self._come.pop((case_id, key), None)
-        if come is None:
-            self._replaced.append((case_id, key, position))
+    def supersede(self, case: Case, key: object, row: Row[Counts], position: int) -> None:
+        """A row does not hold any more."""
+        if row.is_written:
+            self._replaced.append((copy_id(case.case_id), key, position))
         else:
-            self._gone.append((key, f"{come[0]}\t{position}\t{come[1]}"))
+            row.superseded_at = position
 
-    def take(self) -> tuple[list[tuple[CaseId, Key, int]], list[tuple[Key, str]]]:
-        """What is to be superseded in the tables, and the lines to append; from now on they are in the tables."""
-        replaced, lines = self._replaced, self._gone
-        lines.extend((key, f"{position}\t{_NULL}\t{line}") for (_, key), (position, line) in self._come.items())
-        self._come, self._gone, self._replaced = {}, [], []
-        return replaced, lines
-
-
-_NOTHING: Final = _Told("", {}, {})
+    def take(self) -> tuple[list[tuple[str, object, int]], list[tuple[Case, Row[Counts]]]]:
+        """What is to be superseded in the tables, and the rows to append; from now on they are in the tables."""
+        replaced, come = self._replaced, self._come
+        for _, row in come:
+            row.is_written = True
+        self._come, self._replaced = [], []
+        return replaced, come
 
 
-def _beginning(case_id: CaseId, timeline: CaseTimeline) -> str:
-    opened = timeline.opening
-    return f"{copy_id(case_id)}\t{timeline.opened_at}\t{timeline.opened_by}\t{opened.kind}\t{opened.channel}"
+def _families(cases: Iterable[Case]) -> Iterable[Sequence[Case]]:
+    """The families that these cases belong to, each once."""
+    return {case.one_with[0].case_id: case.one_with for case in cases}.values()
 
 
-def _counted_by_line(by: CountedBy) -> str:
-    return (
-        f"{copy_id(by.customer_id or NOBODY)}\t{by.priority}\t{copy_text(by.category or NONE)}\t"
-        f"{copy_id(by.product_id or NOBODY)}\t{copy_id(by.team_id or NOBODY)}\t{copy_id(by.staff_id or NOBODY)}"
-    )
+def _by_beginning(timeline: CaseTimeline, first: datetime) -> dict[datetime, CasePhase]:
+    """The phases from one on. Of two that begin together, as where two cases went on in each other, the last counts."""
+    return {phase.since: phase for phase in case_phases(timeline, first)}
 
 
-def _phase_line(phase: CasePhase) -> str:
-    return (
-        f"{_counted_by_line(phase.counted_by)}\t{phase.since}\t{phase.until or 'infinity'}\t{phase.status}\t"
-        f"{phase.awaited or NONE}\t{_or_null(phase.waiting_since)}\t{_or_null(phase.waiting_by)}"
-        + "".join("\t\\N\t\\N" if began is None else f"\t{began.at}\t{began.by}" for began in phase.running)
-    )
-
-
-def _or_null(value: object) -> object:
-    return _NULL if value is None else value
-
-
-def _bucket(time: int | None) -> int:
-    return NO_BUCKET if time is None else bucket(time)
+def _is_of_calendar(recorded: RecordedEvent) -> bool:
+    return isinstance(recorded.event, CalendarDefined | CalendarRevised)

@@ -17,6 +17,7 @@ The server starts when the first test asks for it, once for each session and eac
 * `real_data`: the folder with the real data, for tests that are skipped by name where there is none.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -173,3 +174,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "real_data" in item.fixturenames:
             item.add_marker("real_data")
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The garbage collector, which a test may change, or what it runs."""
+    usual = gc.get_threshold()
+    yield
+    gc.enable()
+    gc.unfreeze()
+    gc.set_threshold(*usual)

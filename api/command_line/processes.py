@@ -11,6 +11,7 @@ from api import app
 from api.command_line.tenants import key_file
 from api.command_line.terminal import EXIT_REFUSED, CommandFailed, refused, settings_of
 from api.logs import configure
+from api.server import collect_rarely
 from infrastructure.codec import Codec
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyEncryptionKeyMissing
@@ -56,5 +57,6 @@ def _project(settings: Settings) -> int:
     with psycopg.connect(databases.projector) as connection:
         tenant = load_tenant(connection, settings.tenant, key_file(settings))
     projector = make_projector(databases, tenant)
+    collect_rarely()
     projector.run(stop, on_started=supervision.report_ready)
     return 0

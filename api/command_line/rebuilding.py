@@ -6,6 +6,7 @@ from functools import partial
 from api.command_line.processes import make_projector
 from api.command_line.tenants import opened
 from api.command_line.terminal import CommandFailed, output, progress, settings_of
+from api.server import collect_rarely
 from infrastructure.projector import RebuildHasStopped
 from projections.read_model import ReadModelNotFound
 
@@ -14,6 +15,7 @@ def run(given: Namespace) -> int:
     """Rebuild one read model, with a progress bar."""
     with opened(settings_of(given), "rapport rebuild") as (databases, _, tenant):
         projector = make_projector(databases, tenant)
+        collect_rarely()
         with progress() as report:
             try:
                 digests = projector.rebuild(given.name, partial(report, given.name))

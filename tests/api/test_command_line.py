@@ -352,7 +352,7 @@ def test_a_service_that_cannot_be_asked_is_named(
 # rebuild
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("here", "collector")
 def test_a_rebuilt_read_model_has_the_same_digests(capsys: Captured) -> None:
     assert main(["rebuild", "revenue_statistics"]) == 0
     first = capsys.readouterr().out
@@ -361,7 +361,7 @@ def test_a_rebuilt_read_model_has_the_same_digests(capsys: Captured) -> None:
     assert capsys.readouterr().out == first
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("here", "collector")
 def test_a_read_model_that_there_is_not_cannot_be_rebuilt(capsys: Captured) -> None:
     assert main(["rebuild", "revenue"]) == 1
     assert "there are customer_card, revenue_statistics" in capsys.readouterr().err

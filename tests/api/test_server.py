@@ -5,7 +5,7 @@ import contextlib
 import gc
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -316,16 +316,6 @@ async def test_when_it_stops_it_answers_what_was_asked_and_asks_everybody_to_lea
         assert (found, headers["connection"]) == (201, "close")
         assert await rest(reader) == b""
     assert len(server.log.recorded) == 1
-
-
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """The garbage collector, which a test may change."""
-    usual = gc.get_threshold()
-    yield
-    gc.enable()
-    gc.unfreeze()
-    gc.set_threshold(*usual)
 
 
 @pytest.mark.usefixtures("collector")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import psycopg
 
 from api.command_line.processes import make_projector
+from api.server import collect_rarely
 from domain.business_time import always
 from domain.working_hours import Interval, Week, WorkingHours
 from infrastructure.embedded_postgres import administrator_of
@@ -103,6 +104,7 @@ def support(events: int) -> Iterator[Row]:
 
 
 def _projection(service: RunningService, projector: Projector, events: int) -> Iterator[Row]:
+    collect_rarely()  # as the projector's process does
     projector.start()
     started = time.perf_counter()
     while projector.step():

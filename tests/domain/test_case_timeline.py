@@ -33,6 +33,7 @@ from domain.case_events import (
     PublicReplySent,
     SupportCaseEvent,
 )
+from domain.case_facts import THE_BEGINNING, case_facts
 from domain.case_figures import (
     NO_TIME,
     BusinessRule,
@@ -45,7 +46,7 @@ from domain.case_figures import (
     reopened,
 )
 from domain.case_phases import Clock, case_phases
-from domain.case_reading import timelines
+from domain.case_reading import CaseReader, timelines
 from domain.case_status import ACTIVE, CaseStatus
 from domain.case_timeline import CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
 from domain.clock import SECOND
@@ -737,6 +738,33 @@ def without_positions(line: CaseTimeline) -> tuple[object, ...]:
         [replace(turn, started_by=0, ended_by=0) for turn in line.turns],
         [replace(resolution, position=0, reopened_by=0) for resolution in line.resolutions],
     )
+
+
+@given(life=WHOLE_LIVES)
+@settings(max_examples=200)
+def test_going_on_tells_the_same_as_reading_anew(life: list[Told]) -> None:
+    known = entries(*life)
+    reader = CaseReader(known[:1]).read({})
+    before = reader.timeline()
+    for count, entry in enumerate(known[1:], 2):
+        since = reader.go_on(entry)
+        if since is None:
+            reader = CaseReader(known[:count]).read({})
+        line = reader.timeline()
+        assert line == timelines({CLUMPS: known[:count]})[CLUMPS]
+        if since is not None:
+            assert goes_on(before, line, since)
+        before = line
+
+
+def goes_on(before: CaseTimeline, line: CaseTimeline, since: datetime) -> bool:
+    """Whether what was told before and what is told from an instant on are together all that is told."""
+    measure = Measure(line, CALENDARS)
+    stay = {fact for fact in case_facts(before, Measure(before, CALENDARS)) if fact.stays(since)}
+    come = set(case_facts(line, measure, since))
+    phases = [phase for phase in case_phases(before) if phase.since < since]
+    phases_since = case_phases(line, phases.pop().since if phases else THE_BEGINNING)
+    return stay | come == set(case_facts(line, measure)) and [*phases, *phases_since] == case_phases(line)
 
 
 @given(life=WHOLE_LIVES)

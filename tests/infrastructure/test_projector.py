@@ -73,6 +73,20 @@ class Failing(Counted):
             raise self.error
 
 
+class Remembering(Failing):
+    """Remembers of each page where it ended."""
+
+    def __init__(self, *positions: int) -> None:
+        super().__init__(psycopg.errors.LockNotAvailable(), *positions, name="remembering")
+        self.recalled: list[tuple[int, object]] = []
+
+    def fold(self, page: Page) -> None:
+        """See `ReadModel.fold`."""
+        self.recalled.append((page.after, page.memory.recall(page.after)))
+        page.memory.remember(page.upto, f"up to {page.upto}")
+        super().fold(page)
+
+
 @pytest.fixture
 def trade() -> Trade:
     """Three products, four invoices: positions 1 to 7."""
@@ -274,6 +288,51 @@ def test_models_that_were_left_a_page_apart_come_together(databases: Databases, 
     second.dies = False
     follow(make(trade.log, first, second, page_events_max=3))
     assert positions(databases, "first") == positions(databases, "second") == [1, 2, 3, 4, 5, 6, 7]
+
+
+# What is remembered
+
+
+def test_a_page_that_goes_on_recalls_the_one_before(make: Make, trade: Trade) -> None:
+    model = Remembering()
+    following = make(trade.log, model, page_events_max=3)
+    follow(following)
+    assert model.recalled == [(0, None), (3, "up to 3"), (6, "up to 6")]
+    trade.invoice(FIRST)
+    follow(following)
+    assert model.recalled[3:] == [(7, "up to 7")]
+
+
+def test_nothing_is_remembered_of_a_page_that_failed(make: Make, trade: Trade) -> None:
+    model = Remembering(5)
+    following = make(trade.log, model, page_events_max=3)
+    following.start()
+    following.step()
+    following.step()
+    model.positions.clear()
+    follow(following)
+    assert model.recalled == [(0, None), (3, "up to 3"), (3, None), (3, None), (6, "up to 6")]
+
+
+def test_nothing_is_recalled_of_another_build(make: Make, trade: Trade) -> None:
+    model = Remembering()
+    following = make(trade.log, model, page_events_max=3)
+    follow(following)
+    del model.recalled[:]
+    following.rebuild(model.name, untold)
+    assert model.recalled == [(0, None), (3, "up to 3"), (6, "up to 6")]
+
+
+def test_nothing_is_recalled_of_where_another_projector_went_on(make: Make, trade: Trade) -> None:
+    here, there = Remembering(), Remembering()
+    first, second = (make(trade.log, model, page_events_max=4) for model in (here, there))
+    first.start()
+    first.step()
+    follow(second)
+    first.step()
+    trade.invoice(FIRST)
+    follow(first)
+    assert (here.recalled, there.recalled) == ([(0, None), (7, None)], [(4, None)])
 
 
 # What cannot be folded

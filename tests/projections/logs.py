@@ -24,6 +24,7 @@ from projections.read_model import (
     AsyncConnection,
     Build,
     Kept,
+    Memory,
     Page,
     Policy,
     ReadModel,
@@ -224,6 +225,7 @@ class Folded:
         self.connection = psycopg.connect(databases.projector)
         self.connection.execute("SET idle_in_transaction_session_timeout = 0")
         self._position = 0
+        self._memories = {each.name: Memory() for each in (model, *beside)}
         for each in (model, *beside):
             create_tables(self.connection, each, self._tables[each.name])
 
@@ -241,12 +243,28 @@ class Folded:
     def fold(self, log: LogOf, page_size: int = 500) -> "Folded":
         """Fold what it has not folded yet."""
         while self._position < log.head():
-            for model in (self.model, *self._beside):
-                page = log.page(self._position, self._position + page_size, model.events)
-                events, tables = page.readable(model.events), self._tables[model.name]
-                model.fold(Page(self.connection, tables, events, page.after, page.upto, hashed, self.zone))
-            self._position = min(self._position + page_size, log.head())
+            self.fold_page(log, page_size)
         return self
+
+    def fold_page(self, log: LogOf, size: int) -> None:
+        """Fold one page."""
+        for model in (self.model, *self._beside):
+            page = log.page(self._position, self._position + size, model.events)
+            events, tables = page.readable(model.events), self._tables[model.name]
+            memory = self._memories[model.name]
+            model.fold(Page(self.connection, tables, events, page.after, page.upto, hashed, self.zone, memory))
+        self._position = min(self._position + size, log.head())
+
+    def fail(self, log: LogOf, size: int) -> None:
+        """Fold one page, and take back what that has done to the tables."""
+        position = self._position
+        with self.connection.transaction(force_rollback=True):
+            self.fold_page(log, size)
+        self._position = position
+
+    def forget(self) -> None:
+        """Remember nothing of the pages before, as a program that has just started."""
+        self._memories = {name: Memory() for name in self._memories}
 
     def digest(self) -> dict[str, str]:
         """SHA-256 of each table."""

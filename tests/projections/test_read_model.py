@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import UTC, date, datetime
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,12 +15,16 @@ from projections.read_model import (
     AsyncConnection,
     Build,
     Kept,
+    Memory,
+    Page,
     ReadModelBehind,
     ReadModelNotFound,
     ReadModels,
     Snapshot,
     Tables,
+    copy_array,
     copy_bytes,
+    copy_instant,
     copy_text,
 )
 from projections.reports import ReportNotFound
@@ -189,6 +194,33 @@ def test_texts_are_escaped_and_nothing_is_null() -> None:
     assert copy_text("a\tb\nc\rd\\e") == "a\\tb\\nc\\rd\\\\e"
     assert copy_text(None) == "\\N"
     assert copy_bytes(b"\x00\xff") == "\\\\x00ff"
+
+
+def test_arrays_and_instants_are_read_as_they_were_written(databases: Databases) -> None:
+    ids, noon = [UUID(int=1), UUID(int=2)], datetime(2026, 6, 8, 12, 0, 0, 5, tzinfo=UTC)
+    with psycopg.connect(databases.projector) as connection:
+        row = connection.execute(
+            "SELECT %s::uuid[], %s::timestamptz[], %s::timestamptz",
+            [copy_array(ids), copy_array([noon]), copy_instant(noon)],
+        ).fetchone()
+    assert row == (ids, [noon], noon)
+
+
+def test_more_rows_than_are_sent_at_once_are_appended(databases: Databases) -> None:
+    with psycopg.connect(databases.projector) as connection:
+        connection.execute("CREATE TEMPORARY TABLE bakery_v1_loaves (number integer)")
+        page = Page(connection, Tables("pg_temp", Build("bakery", 1)), [], 0, 1, lambda _kind, _value: b"")
+        page.append("loaves", "number", (f"{number}\n" for number in range(1_200)))
+        row = connection.execute("SELECT count(*), sum(number) FROM bakery_v1_loaves").fetchone()
+    assert row == (1_200, 719_400)
+
+
+def test_a_page_is_recalled_once_and_only_where_it_ended() -> None:
+    memory = Memory()
+    memory.remember(7, "Ada")
+    assert (memory.recall(6), memory.recall(7)) == (None, None)
+    memory.remember(7, "Ada")
+    assert (memory.recall(7), memory.recall(7)) == ("Ada", None)
 
 
 def test_what_was_not_asked_for_longest_is_forgotten_first() -> None:

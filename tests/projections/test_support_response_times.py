@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from domain.case_events import CaseId
 from domain.case_facts import TIMES_OF, CaseFact
@@ -124,6 +127,48 @@ def test_it_makes_no_difference_how_the_log_is_cut_into_pages(support: Folded, s
     assert digests[0] == digests[1] == digests[2]
 
 
+class Pages(StrEnum):
+    """What may happen to a page."""
+
+    FOLDED = "folded"
+    FAILED_ONCE = "failed_once"
+    WITHOUT_MEMORY = "without_memory"
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(166_543, [(1, Pages.FOLDED)], 0)  # two cases are merged into each other
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from(Pages)), min_size=1),
+    st.integers(0, 40),
+)
+def test_it_makes_no_difference_what_is_remembered_between_pages(
+    support: Folded, seed: int, pages: list[tuple[int, Pages]], entries_max: int
+) -> None:
+    log = random_support(seed, events=80).log
+    with support.afresh():
+        at_once = support.fold(log).digest()
+    with support.afresh(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("projections.known_cases._ENTRIES_MAX", entries_max)
+        for size, what in pages:
+            if what is Pages.WITHOUT_MEMORY:
+                support.forget()
+            elif what is Pages.FAILED_ONCE:
+                support.fail(log, size)
+            support.fold_page(log, size)
+        assert support.fold(log, page_size=11).digest() == at_once
+
+
+def test_a_page_that_goes_on_reads_no_case_again(support: Folded) -> None:
+    made = Support().begun()
+    made.tell(CLUMPS, ACME_COMPLAINED)
+    support.fold(made.log)
+    support.connection.execute(support.tables.sql("DELETE FROM {entries}"))
+    made.tell(CLUMPS, replace(KATHERINE_REPLIED, at=monday(10)))
+    support.fold(made.log)
+    assert business_hours(support, made.log.head(), "first_response") == {"first_response": 1}
+
+
 def test_a_wrong_fold_is_found_by_its_digest(support: Folded) -> None:
     log = random_support(1).log
     with support.afresh():
@@ -212,7 +257,8 @@ def test_a_holiday_that_is_entered_late_changes_business_times_from_then_on_know
     before = made.log.head()
     made.revise(WorkingHours(time_zone="Europe/Berlin"), monday(0), monday(0) + timedelta(days=1))
     support.fold(made.log)
-    hours = {position: business_hours(support, position) for position in (before, before + 1)}
+    names = ("first_response", "full_resolution")
+    hours = {position: business_hours(support, position, *names) for position in (before, before + 1)}
     assert hours == {
         before: {"first_response": 1, "full_resolution": 5},
         before + 1: {"first_response": 0, "full_resolution": 0},
@@ -220,9 +266,10 @@ def test_a_holiday_that_is_entered_late_changes_business_times_from_then_on_know
     assert phases_at(support, before) == phases_at(support, before + 1)
 
 
-def business_hours(folded: Folded, position: int) -> dict[str, int]:
+def business_hours(folded: Folded, position: int, *names: str) -> dict[str, int]:
     hours = {}
-    for table, name in (("first_responses", "first_response"), ("endings", "full_resolution")):
+    for name in names:
+        table = {"first_response": "first_responses", "full_resolution": "endings"}[name]
         statement = f"SELECT {name}_business / 3600000000, {name}_calendar FROM {{{table}}} WHERE {_VISIBLE}"
         ((hours[name], calendar),) = folded.connection.execute(folded.tables.sql(statement), {"at": position})
         assert calendar == {"first_response": 1, "full_resolution": 5}[name] * 3_600_000_000
