@@ -501,7 +501,9 @@ class ReadModels:
     async def _serving(self, connection: AsyncConnection, model: str, version: int | None) -> tuple[Build, int]:
         cursor = await connection.execute(
             in_schema(
-                "SELECT b.version, b.build, b.position, set_config('jit', 'off', true), "
+                # A plan for any question is far from the best for one of them, and planning takes a millisecond.
+                "SELECT b.version, b.build, b.position, set_config('plan_cache_mode', 'force_custom_plan', true), "
+                "set_config('jit', 'off', true), "
                 "set_config('work_mem', %(memory)s, true), set_config('timezone', 'UTC', true) "
                 'FROM "{schema}".builds b WHERE b.model = %(model)s AND b.serving AND b.version = '
                 'coalesce(%(version)s, (SELECT version FROM "{schema}".current_versions WHERE model = %(model)s))',

@@ -67,6 +67,8 @@ class RollUp:
     """Columns that it is divided by, with their types; never null."""
     measures: Mapping[str, str]
     """What is summed: the name, and the expression over one fact, an integer or numeric and never null."""
+    counts: frozenset[str] = frozenset()
+    """Those of them whose sums are 64-bit integers: they are added in half of the time."""
     indexes: tuple[str, ...] = ()
     within: "RollUp | None" = None
     """A finer roll-up of the same facts and measures, where there is one: it has far fewer rows to sum than facts."""
@@ -86,7 +88,7 @@ class RollUp:
             "block bigint NOT NULL",
             "period date NOT NULL",
             *(f"{name} {kind} NOT NULL" for name, kind in self.dimensions.items()),
-            *(f"{name} numeric NOT NULL" for name in self.measures),
+            *(f"{name} {'bigint' if name in self.counts else 'numeric'} NOT NULL" for name in self.measures),
             "superseded bigint NOT NULL",
             "first_day date",
             "last_day date",

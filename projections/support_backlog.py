@@ -24,6 +24,7 @@ from projections.support_selection import (
     PAGING,
     REASONS,
     after_row,
+    ask_alone,
     columns_of,
     condition,
     microseconds_between,
@@ -88,6 +89,7 @@ class SupportBacklogReport:
         limit, last = Question(self.definition, parameters).page(asked)
         after, beyond = after_row(columns, last)
         keys = ", ".join(columns)
+        await ask_alone(snapshot)
         where_open = {"open_phases": OPEN_PHASES, "where": condition(where)}
         whole = await snapshot.fetch(_GROUPS, values, columns="", grouped="", **where_open)
         rows = whole
@@ -117,6 +119,7 @@ class SupportBacklogReport:
         """See `Report.evidence`: the openings of the cases, and what was said about them last."""
         asked, values, where = self._read(snapshot, parameters)
         limit, last = Question(self.definition, parameters).page(["evidence", asked])
+        await ask_alone(snapshot)
         rows = await snapshot.fetch(
             "SELECT DISTINCT position FROM (SELECT unnest(ARRAY[opened_by, position]) AS position "
             "FROM {open_phases} WHERE true{where}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",

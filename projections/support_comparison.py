@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from itertools import product
 from typing import Final
 
 from domain.case_facts import FactName
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word
 from projections.statistics import MedianRanks, Sample, difference_of_medians, mean
-from projections.support_facts import FROM, TO, Excluded, FactsReport, Selection, count, shown_excluded
+from projections.support_facts import FROM, TO, Excluded, FactsReport, Selection, shown_excluded
 from projections.support_reports import MEANINGS, MEASURE, RUNNING_AT, measures_of, shown_running, up_to_its_end
 from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
@@ -22,8 +21,8 @@ from projections.support_selection import (
     WHERE,
     read_window,
 )
-from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME, why_not
-from projections.support_times import behind_running, running
+from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME
+from projections.support_times import Group, behind_running, count_facts, running, sums, times_at
 
 _ENOUGH: Final = 20
 """Of fewer times the spread of their median says nothing."""
@@ -113,16 +112,16 @@ class SupportComparisonReport(FactsReport):
         _, asked, _ = self.read(snapshot, parameters)
         base, selection = self.selections(snapshot, parameters)
         rows = []
-        for name, clock in product(asked["measure"], CLOCKS):
-            before, after = [await _times(snapshot, each, FactName(name), clock) for each in (base, selection)]
-            rows.append(_row(name, clock, before, after))
-        tables, _ = self.tables(Question(self.definition, parameters))
+        measures = [FactName(name) for name in asked["measure"]]
+        for name in measures:
+            before, after = [await _times(snapshot, each, name) for each in (base, selection)]
+            rows += [_row(name, clock, before[clock], after[clock]) for clock in CLOCKS]
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="times that stopped in the windows",
-            n=await count(snapshot, selection, tables) + await count(snapshot, base, tables),
+            n=sum([await count_facts(snapshot, each, measures) for each in (base, selection)]),
             columns=("measure", "clock", *(word.name for word in _MEASURES)),
             rows=tuple(rows),
         )
@@ -144,43 +143,48 @@ class _Times:
     as_of: datetime
 
 
-_SUMS: Final = """
-    SELECT count({time}), sum({time}), count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} WHERE {selected}"""
-_EXCLUDED: Final = """
-    SELECT {why_not}, count(*) FROM {facts} WHERE {selected} AND {time} IS NULL GROUP BY 1"""
-_RANKED: Final = """
-    SELECT times[wanted.rank] FROM unnest(%(ranks)s::int[]) WITH ORDINALITY wanted (rank, place)
-     CROSS JOIN (SELECT array_agg({time} ORDER BY {time}) AS times FROM {facts}
-                  WHERE {selected} AND {time} IS NOT NULL) sample ORDER BY place"""
+_PEOPLE: Final = "SELECT count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} WHERE {selected}"
 
 
-async def _times(snapshot: Snapshot, selection: Selection, name: FactName, clock: str) -> _Times:
-    fragments = {
-        "time": f"{name}_{clock}",
-        "facts": snapshot.tables[TABLE_OF_TIME[name]],
-        "selected": selection.condition,
-        "why_not": why_not(name, f"{name}_{clock}"),
-    }
-    values = {**selection.values(snapshot), "nobody": NOBODY}
-    ((n, total, people),) = await snapshot.fetch(_SUMS, values, **fragments)
-    sample = None
-    if n:
-        ranks = MedianRanks.of(n)
-        rows = await snapshot.fetch(_RANKED, {**values, "ranks": list(ranks.ranks)}, **fragments)
-        sample = Sample(ranks, [time for (time,) in rows])
+async def _times(snapshot: Snapshot, selection: Selection, name: FactName) -> Mapping[str, _Times]:
+    """The times of a window by each clock."""
+    found = await sums(snapshot, selection, name)
+    group = found.get((), Group(name, ()))
     still_running = await running(snapshot, selection, name)
-    return _Times(
-        n=n,
-        total=int(total or 0),
-        is_told=people >= PEOPLE_MIN or not selection.hides_small_groups,
-        sample=sample,
-        excluded=dict(await snapshot.fetch(_EXCLUDED, values, **fragments)),
-        running=still_running.get((), (0, None)),
-        as_of=selection.as_of,
-    )
+    is_told = not selection.hides_small_groups or await _people(snapshot, selection, name) >= PEOPLE_MIN
+    return {
+        clock: _Times(
+            n=times.n,
+            total=times.total,
+            is_told=is_told,
+            sample=await _sample(snapshot, selection, group, clock),
+            excluded=times.excluded,
+            running=still_running.get((), (0, None)),
+            as_of=selection.as_of,
+        )
+        for clock, times in group.times.items()
+    }
 
 
-def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
+async def _people(snapshot: Snapshot, selection: Selection, name: FactName) -> int:
+    """How many people stand behind them."""
+    facts = snapshot.tables[TABLE_OF_TIME[name]]
+    values = {**selection.values(snapshot), "nobody": NOBODY}
+    ((people,),) = await snapshot.fetch(_PEOPLE, values, facts=facts, selected=selection.condition)
+    return int(people)
+
+
+async def _sample(snapshot: Snapshot, selection: Selection, group: Group, clock: str) -> Sample | None:
+    """What the median and its spread are made of."""
+    n = group.times[clock].n
+    if not n:
+        return None
+    ranks = MedianRanks.of(n)
+    places = [(group, place) for place in ranks.ranks]
+    return Sample(ranks, await times_at(snapshot, selection, group.name, clock, places))
+
+
+def _row(name: FactName, clock: str, before: _Times, after: _Times) -> Row:
     told: dict[str, object] = {}
     reasons: dict[str, str] = {}
     for prefix, times in (("base_", before), ("", after)):
@@ -204,4 +208,4 @@ def _row(name: str, clock: str, before: _Times, after: _Times) -> Row:
     for prefix, times in (("base_", before), ("", after)):
         still, why = shown_running(*times.running, times.as_of, prefix)
         told, reasons = told | still, reasons | why
-    return {"measure": name, "clock": clock, **told, "reasons": reasons}
+    return {"measure": str(name), "clock": clock, **told, "reasons": reasons}

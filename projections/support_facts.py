@@ -47,6 +47,8 @@ class Selection:
     basis: str
     where: Mapping[str, object]
     as_of: datetime
+    has_own_days: bool
+    """Whether its days and months are those of the tenant's zone, which facts have at hand."""
     hides_small_groups: bool
     """Whether groups behind which too few people stand are not told."""
     only: str = ""
@@ -67,6 +69,8 @@ class Selection:
         """The month in which it counts, if facts are divided by that."""
         if "month" not in self.by:
             return "NULL::date"
+        if self.has_own_days and self.basis == "event":
+            return "month"
         return f"date_trunc('month', {self.instant} AT TIME ZONE %(zone)s)::date"
 
     @property
@@ -103,6 +107,8 @@ def shown_excluded(excluded: Mapping[str, int]) -> list[dict[str, object]]:
 
 async def count(snapshot: Snapshot, selection: Selection, tables: Sequence[str]) -> int:
     """How many facts there are in these tables."""
+    if not tables:
+        return 0
     counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM {{{table}}} WHERE {{selected}}" for table in tables)
     rows = await snapshot.fetch(
         f"SELECT sum(n)::bigint FROM ({counts}) counts", selection.values(snapshot), selected=selection.condition
@@ -139,6 +145,7 @@ class FactsReport(ABC):
             basis=str(said.get("basis", "event")),
             where=where,
             as_of=as_of,
+            has_own_days=window.zone.key == policy.time_zone,
             hides_small_groups=hides_small_groups(by, where, policy),
             only=self.only(question),
         )

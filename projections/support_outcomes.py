@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from domain.case_events import SatisfactionScale
-from domain.case_facts import TIMES_OF, FactKind, FactName
+from domain.case_facts import TIMES, TIMES_OF, FactKind, FactName
 from domain.case_figures import WINDOW_DAYS
 from domain.case_timeline import Reason
 from projections.read_model import Snapshot
@@ -26,7 +27,8 @@ from projections.support_selection import (
     after_row,
     shown_keys,
 )
-from projections.support_tables import NOBODY, NONE, TABLE_OF_JUDGEMENT, TABLES
+from projections.support_tables import NOBODY, NONE, TABLE_OF_JUDGEMENT, TABLE_OF_TIME, TABLES
+from projections.support_times import count_facts
 
 _VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.", value=datetime)
 _TOO_FEW: Final = "too_few_people"
@@ -35,36 +37,49 @@ _GROUPS: Final = """
       FROM ({facts}) facts GROUP BY {keys}"""
 
 
+class _Sums(NamedTuple):
+    """What is summed."""
+
+    facts: Sequence[str]
+    """Queries of rows with what they are `called`, their dimensions, and what the sums are of."""
+    sums: Sequence[str]
+    tallies: Mapping[str, str] = MappingProxyType({})
+    """Other queries, which those of the facts name."""
+
+
 async def _groups(
     snapshot: Snapshot,
     selection: Selection,
-    facts: Sequence[str],
-    sums: Sequence[str],
+    asked: "_Sums",
     page: tuple[int, Sequence[str] | None],
 ) -> list[tuple[Any, ...]]:
     """Sums of the groups of a page: the keys, how many people stand behind them where that matters, and the sums.
 
     There is one more if there are more.
-    `facts` are queries of rows with what they are `called`, their dimensions, and what is summed.
     """
     keys, (limit, last) = ("called", *selection.columns), page
     after, values = after_row(keys, last)
     return await snapshot.fetch(
-        "SELECT * FROM ({groups}) sums WHERE {after} ORDER BY {keys} LIMIT %(rows)s",
+        f"{_with(asked.tallies)}SELECT * FROM ({{groups}}) sums WHERE {{after}} ORDER BY {{keys}} LIMIT %(rows)s",
         {**selection.values(snapshot), **values, "rows": limit + 1},
         groups=_GROUPS,
         keys=", ".join(keys),
-        sums=", ".join(f"{each} AS sum_{place}" for place, each in enumerate(sums)),
-        facts=" UNION ALL ".join(facts),
+        sums=", ".join(f"{each} AS sum_{place}" for place, each in enumerate(asked.sums)),
+        facts=" UNION ALL ".join(asked.facts),
         people="count(DISTINCT person)" if selection.hides_small_groups else "0",
         after=after,
     )
 
 
-def _named(selection: Selection) -> str:
-    """The columns of the dimensions, and who stands behind a fact."""
+def _with(tallies: Mapping[str, str]) -> str:
+    named = ", ".join(f"{name} AS ({query})" for name, query in tallies.items())
+    return f"WITH {named} " if named else ""
+
+
+def _named(selection: Selection) -> list[str]:
+    """The columns of the dimensions, and who stands behind a fact where that matters."""
     columns = (f"{selection.month} AS month" if each == "month" else each for each in selection.columns)
-    return ", ".join([*columns, f"nullif(staff_id, '{NOBODY}') AS person"])
+    return [*columns, f"nullif(staff_id, '{NOBODY}') AS person" if selection.hides_small_groups else "NULL AS person"]
 
 
 def _with_all(
@@ -182,25 +197,30 @@ class SupportOutcomesReport(FactsReport):
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         selection, asked, page = self.read(snapshot, parameters)
-        facts = [_judged(selection, FactName(name)) for name in asked["measure"]]
-        if FactName.REOPENED in asked["measure"]:
+        measures = [FactName(name) for name in asked["measure"]]
+        facts = [_judged(selection, name) for name in measures]
+        if FactName.REOPENED in measures:
             facts += [_happened(selection, table) for table in _COUNTED_WITH_REOPENED]
-        sums = (
-            "count(*) FILTER (WHERE settled)",
-            "count(*) FILTER (WHERE settled AND value)",
-            "count(*) FILTER (WHERE NOT settled)",
-            *(f"count(*) FILTER (WHERE said = '{reason}')" for reason in _CANNOT_BE_JUDGED),
-            *(f"count(*) FILTER (WHERE said = '{table}')" for table in _COUNTED_WITH_REOPENED),
+        conditions = (
+            "settled",
+            "settled AND value",
+            "NOT settled",
+            *(f"said = '{reason}'" for reason in _CANNOT_BE_JUDGED),
+            *(f"said = '{table}'" for table in _COUNTED_WITH_REOPENED),
         )
-        found = await _groups(snapshot, selection, facts, sums, page)
+        sums = [f"coalesce(sum(cases) FILTER (WHERE {each}), 0)::bigint" for each in conditions]
+        tallies = {_tally(table): _tallied(selection, table, names) for table, names in _by_table(measures).items()}
+        found = await _groups(snapshot, selection, _Sums(facts, sums, tallies), page)
         rows = _with_all(found, asked["measure"], selection, page[1], len(sums))
         tables, _ = self.tables(Question(self.definition, parameters))
+        measured = {TABLE_OF_TIME[time]: time for time in TIMES if TABLE_OF_TIME[time] in tables}
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="cases that were resolved, or closed, in the window",
-            n=await count(snapshot, selection, tables),
+            n=await count_facts(snapshot, selection, measured.values())
+            + await count(snapshot, selection, [table for table in tables if table not in measured]),
             columns=("measure", *selection.by, *(word.name for word in _OUTCOMES)),
             rows=tuple(_row(selection, "measure", row, _outcome(row[0], row[-len(sums) :])) for row in rows[: page[0]]),
             next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], page[0]),
@@ -213,18 +233,40 @@ _WITH_REASON: Final = frozenset(TABLES[kind] for kind in TIMES_OF)
 
 def _judged(selection: Selection, name: FactName) -> str:
     """The judgements of one measure, and the cases that cannot be judged."""
-    table = TABLE_OF_JUDGEMENT[name]
-    reason = f"coalesce(nullif(reason, '{NONE}'), '{Reason.OUTBOUND}')" if table in _WITH_REASON else "NULL"
+    dimensions = ", ".join([*selection.columns, "person"])
     return (
-        f"SELECT '{name}' AS called, {_named(selection)}, {name} AS value, {name}_settled_at <= %(as_of)s AS settled, "
-        f"CASE WHEN {name} IS NULL THEN {reason} END AS said FROM {{{table}}} WHERE {selection.condition}"
+        f"SELECT '{name}' AS called, {dimensions}, {name} AS value, {name}_settled AS settled, "
+        f"CASE WHEN {name} IS NULL THEN said END AS said, cases FROM {_tally(TABLE_OF_JUDGEMENT[name])}"
+    )
+
+
+def _by_table(measures: Sequence[FactName]) -> Mapping[str, Sequence[FactName]]:
+    """The measures that are judgements of the same facts."""
+    tables = dict.fromkeys(TABLE_OF_JUDGEMENT[name] for name in measures)
+    return {table: [name for name in measures if TABLE_OF_JUDGEMENT[name] == table] for table in tables}
+
+
+def _tally(table: str) -> str:
+    return f"tally_of_{table}"
+
+
+def _tallied(selection: Selection, table: str, names: Sequence[FactName]) -> str:
+    """How many cases were judged alike: they are counted once for all measures."""
+    columns = [
+        *_named(selection),
+        *(f"{name}, {name}_settled_at <= %(as_of)s AS {name}_settled" for name in names),
+        f"coalesce(nullif(reason, '{NONE}'), '{Reason.OUTBOUND}') AS said" if table in _WITH_REASON else "NULL AS said",
+    ]
+    places = ", ".join(str(place) for place in range(1, len(columns) + len(names) + 1))
+    return (
+        f"SELECT {', '.join(columns)}, count(*) AS cases FROM {{{table}}} WHERE {selection.condition} GROUP BY {places}"
     )
 
 
 def _happened(selection: Selection, table: str) -> str:
     """What is counted beside the judgement whether cases were reopened."""
     return (
-        f"SELECT '{FactName.REOPENED}', {_named(selection)}, NULL::boolean, NULL::boolean, '{table}' "
+        f"SELECT '{FactName.REOPENED}', {', '.join(_named(selection))}, NULL::boolean, NULL::boolean, '{table}', 1 "
         f"FROM {{{table}}} WHERE {selection.condition} AND at <= %(as_of)s"
     )
 
@@ -329,7 +371,7 @@ class SupportSatisfactionReport(FactsReport):
             _said(selection, FactKind.INVITATION, "NULL::integer", "answered"),
             _said(selection, FactKind.ANSWER, "score", "NULL::boolean"),
         ]
-        found = await _groups(snapshot, selection, facts, sums, page)
+        found = await _groups(snapshot, selection, _Sums(facts, sums), page)
         rows = _with_all(found, asked["scale"], selection, page[1], len(sums))
         tables, _ = self.tables(Question(self.definition, parameters))
         return ReportAnswer(
@@ -352,7 +394,7 @@ def _scales(question: Question) -> list[str]:
 def _said(selection: Selection, kind: FactKind, score: str, answered: str) -> str:
     """The invitations, or the answers to them."""
     return (
-        f"SELECT scale AS called, {_named(selection)}, {score} AS score, {answered} AS answered "
+        f"SELECT scale AS called, {', '.join(_named(selection))}, {score} AS score, {answered} AS answered "
         f"FROM {{{TABLES[kind]}}} WHERE {selection.condition}"
     )
 

@@ -29,7 +29,6 @@ from projections.support_facts import (
     Excluded,
     FactsReport,
     Selection,
-    count,
     shown_excluded,
 )
 from projections.support_response_times import NAME, VERSION
@@ -45,7 +44,7 @@ from projections.support_selection import (
     shown_keys,
 )
 from projections.support_tables import BUCKETED, TABLE_OF_TIME
-from projections.support_times import ENOUGH, Group, Times, behind_running, groups
+from projections.support_times import ENOUGH, Group, Times, behind_running, count_facts, groups
 
 USUAL: Final = BUCKETED
 """What is told where nobody says what."""
@@ -165,8 +164,7 @@ class SupportResponseTimesReport(FactsReport):
         selection = up_to_its_end(selection)
         found, facts = await _page(snapshot, selection, [FactName(name) for name in asked["measure"]], limit, last)
         if facts is None:
-            tables, _ = self.tables(Question(self.definition, parameters))
-            facts = await count(snapshot, selection, tables)
+            facts = await count_facts(snapshot, selection, map(FactName, asked["measure"]))
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,

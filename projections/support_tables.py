@@ -91,6 +91,11 @@ def bucket(time: int) -> int:
     return shift * _STEPS + (time >> shift)
 
 
+def only_time(bucket: int) -> int | None:
+    """The time of a bucket that holds no others."""
+    return bucket if 0 <= bucket < _EXACT else None
+
+
 def _columns_of_facts(kind: FactKind) -> list[tuple[str, str]]:
     """The columns of the facts of a kind beside those that all have, with their types."""
     columns = []
@@ -149,7 +154,7 @@ def _fact_table(kind: FactKind) -> Table:
             "(case_id) WHERE superseded_at_position IS NULL",
             "(customer_id, at)",
             "USING brin (at) WITH (pages_per_range = 32, autosummarize = on)",
-            *(f"({name})" for name in buckets),
+            *(f"({name}, month)" for name in buckets),
         ),
     )
 
@@ -267,6 +272,8 @@ def _by(*columns: str, within: RollUp | None = None) -> RollUp:
         day="day",
         dimensions={**_ROLLED_UP, **{column: DIMENSIONS[column] for column in columns}},
         measures=_SUMS,
+        counts=frozenset(_SUMS) - {"total"},
+        indexes=("(measure, level, block, period)",),
         within=within,
         levels=_LEVELS,
     )

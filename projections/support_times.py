@@ -6,7 +6,7 @@ exact, and does not need all of them in their order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -17,7 +17,7 @@ from projections.read_model import Snapshot
 from projections.rollups import RollUp, cover, covered
 from projections.statistics import rank
 from projections.support_facts import VISIBLE, Selection
-from projections.support_selection import after_row, condition
+from projections.support_selection import TYPES, after_row, condition
 from projections.support_tables import (
     BUCKETED,
     CLOCKS,
@@ -26,6 +26,7 @@ from projections.support_tables import (
     RUNNING_PHASES,
     TABLE_OF_TIME,
     TIMES_BY,
+    only_time,
     times_of,
 )
 from projections.windows import Window
@@ -93,7 +94,7 @@ async def groups(
     even where nothing has stopped. Where nothing is divided there is one group.
     """
     wanted = await _wanted(snapshot, selection, name, limit, last)
-    found = await _sums(snapshot, selection, name, wanted)
+    found = await sums(snapshot, selection, name, wanted)
     facts = sum(group.facts for group in found.values()) if wanted is None else None
     for keys, (count, since) in (await running(snapshot, selection, name, wanted)).items():
         group = found.setdefault(keys, Group(name, keys))
@@ -148,28 +149,52 @@ def _named(selection: Selection) -> str:
 # Sums
 
 
-async def _sums(
-    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None
+_SUMS: Final = """
+    SELECT {named}clock, reason, sum(facts)::bigint, sum(n)::bigint, sum(total)::bigint, sum(answered_live)::bigint,
+           array_agg(bucket), array_agg(n)
+      FROM (SELECT {named}clock, reason, bucket, sum(facts)::bigint AS facts, sum(n)::bigint AS n, sum(total) AS total,
+                   sum(answered_live)::bigint AS answered_live
+              FROM ({parts}) parts WHERE {wanted} GROUP BY {named}clock, reason, bucket HAVING sum(facts) <> 0) buckets
+     GROUP BY {named}clock, reason"""
+
+
+async def sums(
+    snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[Keys, Group]:
-    named = "".join(f"{each}, " for each in selection.columns)
+    """The groups in which something has stopped, with how many there are in each bucket."""
     rows = await snapshot.fetch(
-        f"SELECT {named}clock, bucket, reason, sum(facts)::bigint, sum(n)::bigint, sum(total)::bigint, "
-        f"sum(answered_live)::bigint FROM ({' UNION ALL '.join(_parts(snapshot, selection, name))}) parts "
-        f"WHERE {_only(wanted)} GROUP BY {named}clock, bucket, reason HAVING sum(facts) <> 0",
+        _SUMS,
         {**selection.values(snapshot), **_values_of_only(wanted), "measure": str(name)},
+        named="".join(f"{each}, " for each in selection.columns),
+        parts=" UNION ALL ".join(_parts(snapshot, selection, name)),
+        wanted=_only(wanted),
     )
     found: dict[Keys, Group] = {}
-    for *keys, clock, bucket, reason, facts, n, total, live in rows:
+    for *keys, clock, reason, facts, n, total, live, buckets, counts in rows:
         group = found.setdefault(tuple(keys), Group(name, tuple(keys)))
         times = group.times[clock]
         times.n, times.total = times.n + n, times.total + total
-        if n:
-            times.by_bucket[bucket] = times.by_bucket.get(bucket, 0) + n
+        for bucket, count in zip(buckets, counts, strict=True):
+            times.by_bucket[bucket] = times.by_bucket.get(bucket, 0) + count
         if facts > n:
             times.excluded[reason] = times.excluded.get(reason, 0) + facts - n
         if clock == CLOCKS[0]:
             group.facts, group.answered_live = group.facts + facts, group.answered_live + live
     return found
+
+
+async def count_facts(snapshot: Snapshot, selection: Selection, names: Iterable[FactName]) -> int:
+    """How many facts there are, of which these are times."""
+    undivided = replace(selection, by=())
+    counts = 0
+    for name in {TABLE_OF_TIME[name]: name for name in names}.values():
+        ((facts,),) = await snapshot.fetch(
+            f"SELECT coalesce(sum(facts), 0)::bigint FROM ({' UNION ALL '.join(_parts(snapshot, undivided, name))}) "
+            f"parts WHERE clock = '{CLOCKS[0]}'",
+            {**undivided.values(snapshot), "measure": str(name)},
+        )
+        counts += facts
+    return counts
 
 
 def _parts(snapshot: Snapshot, selection: Selection, name: FactName) -> Iterator[str]:
@@ -207,7 +232,7 @@ def _of_facts(selection: Selection, name: FactName, where: str, sign: str = "") 
 
 def _roll_up(snapshot: Snapshot, selection: Selection) -> RollUp | None:
     """The roll-up that divides by all that is asked for, if there is one."""
-    if selection.basis != "event" or selection.window.zone.key != snapshot.policy.time_zone:
+    if selection.basis != "event" or not selection.has_own_days:
         return None
     asked = {*selection.columns, *selection.where} - {"month"}
     found = next((roll_up for columns, roll_up in TIMES_BY.items() if asked == {*columns}), None)
@@ -217,37 +242,40 @@ def _roll_up(snapshot: Snapshot, selection: Selection) -> RollUp | None:
 # Percentiles
 
 
-class _Looked(NamedTuple):
-    """A time that is looked for: of which group, as which neighbour of which percentile, and where it is."""
+class _Place(NamedTuple):
+    """Where a time is: in which group, in which bucket, and at which place among those of the group, from 1."""
 
-    group: Group
-    percent: int
-    is_upper: bool
+    keys: Keys
     bucket: int
     rank: int
-    """Its place among the times of the group in that bucket, from 1."""
 
 
 async def _look_up(snapshot: Snapshot, selection: Selection, name: FactName, page: Iterable[Group]) -> None:
     """Find the times between which the percentiles lie."""
     groups_of_page = list(page)
     for clock in CLOCKS:
-        looked = [each for group in groups_of_page for each in _looked_for(group, clock)]
-        if looked:
-            times = await _found(snapshot, selection, name, clock, looked)
-            for each, time in zip(looked, times, strict=True):
-                neighbours = each.group.times[clock].neighbours
-                lower, upper = neighbours.get(each.percent, (time, time))
-                neighbours[each.percent] = (lower, time) if each.is_upper else (time, upper)
+        looked = [(group, each) for group in groups_of_page for each in _neighbours(group.times[clock].n)]
+        places = [(group, place) for group, (_, places) in looked for place in places]
+        found = iter(await times_at(snapshot, selection, name, clock, places))
+        for (group, (percent, _)), neighbours in zip(looked, zip(found, found, strict=True), strict=True):
+            group.times[clock].neighbours[percent] = neighbours
 
 
-def _looked_for(group: Group, clock: str) -> Iterator[_Looked]:
-    times = group.times[clock]
+def _neighbours(n: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The percentiles that so many times have, each with the places of the two times between which it lies."""
     for percent, enough in ENOUGH.items():
-        if times.n >= enough:
-            for is_upper, place in enumerate(rank(times.n, percent)):
-                bucket, within = _bucket_of(times.by_bucket, place)
-                yield _Looked(group, percent, bool(is_upper), bucket, within)
+        if n >= enough:
+            yield percent, rank(n, percent)
+
+
+async def times_at(
+    snapshot: Snapshot, selection: Selection, name: FactName, clock: str, places: Iterable[tuple[Group, int]]
+) -> list[int]:
+    """The times at places in the order of all times of their groups, from 1."""
+    wanted = [_Place(group.keys, *_bucket_of(group.times[clock].by_bucket, place)) for group, place in places]
+    unknown = list(dict.fromkeys(place for place in wanted if only_time(place.bucket) is None))
+    found = dict(zip(unknown, await _found(snapshot, selection, name, clock, unknown), strict=True)) if unknown else {}
+    return [found.get(place, place.bucket) for place in wanted]
 
 
 def _bucket_of(by_bucket: Mapping[int, int], place: int) -> tuple[int, int]:
@@ -261,42 +289,44 @@ def _bucket_of(by_bucket: Mapping[int, int], place: int) -> tuple[int, int]:
 
 
 _FOUND: Final = """
-    SELECT ranked.time
-      FROM unnest({wanted}%(buckets)s::smallint[], %(ranks)s::bigint[])
-           WITH ORDINALITY looked ({keys}bucket, rank, place)
-      JOIN (SELECT {keys}bucket, time, row_number() OVER (PARTITION BY {keys}bucket ORDER BY time) AS rank
-              FROM (SELECT {named}{bucket} AS bucket, {time} AS time FROM {facts}
-                     WHERE {selected} AND {time} IS NOT NULL AND {bucket} = ANY(%(buckets)s::smallint[])) facts
-           ) ranked USING ({keys}bucket, rank)
-     ORDER BY place"""
+    WITH looked AS (SELECT * FROM unnest({wanted}%(buckets)s::smallint[], %(ranks)s::bigint[])
+                                  WITH ORDINALITY looked ({keys}bucket, rank, place)),
+         ranked AS (SELECT {keys}bucket, time, row_number() OVER (PARTITION BY {keys}bucket ORDER BY time) AS rank
+                      FROM (SELECT DISTINCT {keys}bucket FROM looked) wanted
+                      JOIN (SELECT {named}{bucket} AS bucket, {time} AS time FROM {facts}
+                             WHERE {selected} AND {time} IS NOT NULL) facts USING ({keys}bucket))
+    SELECT time FROM looked JOIN ranked USING ({keys}bucket, rank) ORDER BY place"""
 
 
 async def _found(
-    snapshot: Snapshot, selection: Selection, name: FactName, clock: str, looked: Sequence[_Looked]
+    snapshot: Snapshot, selection: Selection, name: FactName, clock: str, places: Sequence[_Place]
 ) -> list[int]:
-    """The times that are looked for, in their order."""
-    columns = range(len(selection.columns))
-    named = (
-        f"({selection.month if column == 'month' else column})::text AS key_{place}, "
-        for place, column in enumerate(selection.columns)
-    )
+    """The times at these places, in their order."""
+    columns = list(enumerate(selection.columns))
     rows = await snapshot.fetch(
         _FOUND,
         {
             **selection.values(snapshot),
-            **{f"keys_{place}": [str(each.group.keys[place]) for each in looked] for place in columns},
-            "buckets": [each.bucket for each in looked],
-            "ranks": [each.rank for each in looked],
+            **{f"keys_{number}": [each.keys[number] for each in places] for number, _ in columns},
+            "buckets": [each.bucket for each in places],
+            "ranks": [each.rank for each in places],
         },
-        wanted="".join(f"%(keys_{place})s::text[], " for place in columns),
-        keys="".join(f"key_{place}, " for place in columns),
-        named="".join(named),
+        wanted="".join(f"{_as_array(number, column)}, " for number, column in columns),
+        keys="".join(f"key_{number}, " for number, _ in columns),
+        named="".join(
+            f"{selection.month if column == 'month' else column} AS key_{number}, " for number, column in columns
+        ),
         bucket=f"{name}_{clock}_bucket" if name in BUCKETED else f"{NO_BUCKET}::smallint",
         time=f"{name}_{clock}",
         facts=snapshot.tables[TABLE_OF_TIME[name]],
         selected=selection.condition,
     )
     return [time for (time,) in rows]
+
+
+def _as_array(number: int, column: str) -> str:
+    """The values of a dimension, in their type."""
+    return f"%(keys_{number})s::{TYPES[column]}[]" if column in TYPES else f'%(keys_{number})s::text[] COLLATE "C"'
 
 
 # Who stands behind the times, and what is still running
@@ -306,8 +336,8 @@ async def _count_people(snapshot: Snapshot, selection: Selection, name: FactName
     keys = selection.columns
     grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
     rows = await snapshot.fetch(
-        f"SELECT {''.join(f'{each}, ' for each in keys)}count(DISTINCT person) FROM ("
-        f"SELECT {_named(selection)}nullif(staff_id, '{NOBODY}') AS person FROM {{{TABLE_OF_TIME[name]}}} "
+        f"SELECT {''.join(f'{each}, ' for each in keys)}count(person) FROM ("
+        f"SELECT DISTINCT {_named(selection)}nullif(staff_id, '{NOBODY}') AS person FROM {{{TABLE_OF_TIME[name]}}} "
         f"WHERE {selection.condition}) behind {grouped}",
         selection.values(snapshot),
     )

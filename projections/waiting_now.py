@@ -36,6 +36,7 @@ from projections.support_selection import (
     PAGING,
     REASONS,
     WHERE,
+    ask_alone,
     condition,
     microseconds_between,
     read_moment,
@@ -103,6 +104,7 @@ class WaitingNowReport:
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         selection, asked, (limit, last) = _read(self.definition, parameters)
+        await ask_alone(snapshot)
         found = await _waiting(snapshot, selection, limit, last)
         clocks = await _clocks(snapshot, [each.case_id for each in found[:limit]])
         return ReportAnswer(
@@ -120,6 +122,7 @@ class WaitingNowReport:
         """See `Report.evidence`: the openings, the messages that wait, and what was said last."""
         selection, asked, _ = _read(self.definition, parameters)
         limit, last = Question(self.definition, parameters).page(["evidence", asked])
+        await ask_alone(snapshot)
         rows = await snapshot.fetch(
             "SELECT DISTINCT position FROM (SELECT unnest(ARRAY[opened_by, waiting_by, position]) AS position "
             "FROM {open_phases} WHERE {waiting}) behind WHERE position > %(after)s ORDER BY position LIMIT %(rows)s",
@@ -182,9 +185,10 @@ _SINCE: Final = "coalesce(waiting_since, opened_at)"
 async def _waiting(snapshot: Snapshot, selection: _Selection, limit: int, last: Sequence[str] | None) -> list[_Waiting]:
     after = f" AND ({_SINCE}, case_id) > (%(since)s::timestamptz, %(case)s::uuid)" if last else ""
     rows = await snapshot.fetch(
-        "SELECT case_id, case_number, {since}, awaited, status, opened_at, {counted_by} "
-        "FROM {open_phases} JOIN {cases} cases USING (case_id) WHERE {waiting}{after} "
-        "ORDER BY {since}, case_id LIMIT %(rows)s",
+        "WITH page AS MATERIALIZED (SELECT case_id, {since} AS since, awaited, status, opened_at, {counted_by} "
+        "FROM {open_phases} WHERE {waiting}{after} ORDER BY {since}, case_id LIMIT %(rows)s) "
+        "SELECT case_id, case_number, since, awaited, status, opened_at, {counted_by} "
+        "FROM page JOIN {cases} cases USING (case_id) ORDER BY since, case_id",
         {**selection.values(snapshot), "rows": limit + 1, **dict(zip(("since", "case"), last or (), strict=False))},
         open_phases=OPEN_PHASES,
         since=_SINCE,

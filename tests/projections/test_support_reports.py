@@ -296,6 +296,7 @@ def by_hand(support: Folded, *told: tuple[CaseId, Sequence[Any]]) -> int:
     made = Support().begun()
     for case_id, events in told:
         made.tell(case_id, *events)
+    support.zone = BERLIN
     support.fold(made.log)
     return made.log.head()
 
