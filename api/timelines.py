@@ -251,7 +251,7 @@ def _added_up(name: str, kind: str, of: CaseFigures) -> CheckedCase:
     """Whether the times of the states add up to the whole, as they must by the default rule."""
     states = sum(of.states.values(), NO_TIME)
     wanted, got = ("; ".join(_shown(_on_axis(time, axis)) for axis in _AXES) for time in (of.whole, states))
-    return CheckedCase(name, kind, Verdict.HOLDS if of.whole == states else Verdict.FAILS, wanted, got)
+    return CheckedCase(name, kind, Verdict.HOLDS if wanted == got else Verdict.FAILS, wanted, got)
 
 
 def _said(problem: Exception) -> str:

@@ -38,20 +38,50 @@ class BusinessRule(StrEnum):
     LAST_SCHEDULE = "last_schedule"
 
 
+OTHER_RULES: Final = (BusinessRule.PINNED_AT_START, BusinessRule.LAST_SCHEDULE)
+"""Those that are told beside the default one."""
+
+
 @immutable
 class Time:
     """How long something took. Business time is None (`no_calendar`) where no calendar was assigned for all of it."""
 
     calendar: int
     business: int | None
+    by_other_rules: tuple[int | None, ...] = ()
+    """Business time by each of `OTHER_RULES`; nothing where they make no difference."""
 
     def __add__(self, other: "Time") -> "Time":
-        business = None if self.business is None or other.business is None else self.business + other.business
-        return Time(calendar=self.calendar + other.calendar, business=business)
+        by_other_rules = [_sum(*both) for both in self._paired(other)]
+        return _time(self.calendar + other.calendar, _sum(self.business, other.business), by_other_rules)
 
     def __sub__(self, other: "Time") -> "Time":
-        business = None if self.business is None or other.business is None else self.business - other.business
-        return Time(calendar=self.calendar - other.calendar, business=business)
+        by_other_rules = [_difference(*both) for both in self._paired(other)]
+        return _time(self.calendar - other.calendar, _difference(self.business, other.business), by_other_rules)
+
+    def _paired(self, other: "Time") -> Iterable[tuple[int | None, int | None]]:
+        """Both times by each other rule, if they make a difference to one of them."""
+        if not (self.by_other_rules or other.by_other_rules):
+            return ()
+        return zip(
+            self.by_other_rules or (self.business,) * len(OTHER_RULES),
+            other.by_other_rules or (other.business,) * len(OTHER_RULES),
+            strict=True,
+        )
+
+
+def _time(calendar: int, business: int | None, by_other_rules: Sequence[int | None]) -> Time:
+    """A time, with what other rules make of it where that is not the same."""
+    differs = any(each != business for each in by_other_rules)
+    return Time(calendar=calendar, business=business, by_other_rules=tuple(by_other_rules) if differs else ())
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _difference(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one - other
 
 
 @immutable
@@ -118,11 +148,13 @@ class Measure:
         self._assignments = [Assignment(since=since, calendar=calendars[one]) for since, one in timeline.calendars]
         self._measured: dict[tuple[datetime, datetime], Time] = {}
         self._schedule: Schedule | None = None
+        self._others: tuple[Measure, ...] = ()
         if len(self._assignments) == 1 and timeline.opening.calendar_id is not None:
             # It counts from the beginning of time, so that no rule makes a difference.
             self._schedule = self._assignments[0].calendar
         elif self._assignments and rule is BusinessRule.INTEGRATE:
             self._schedule = integrate(self._assignments)
+            self._others = tuple(Measure(timeline, calendars, other) for other in OTHER_RULES)
         self._has_gaps = self._schedule is None or not self._schedule.covers(_FIRST, _LAST)
 
     def between(self, start: datetime, end: datetime) -> Time:
@@ -130,7 +162,8 @@ class Measure:
         time = self._measured.get((start, end))
         if time is None:
             calendar = microseconds(end) - microseconds(start)
-            time = self._measured[start, end] = Time(calendar=calendar, business=self._business(start, end))
+            by_other_rules = [other.between(start, end).business for other in self._others]
+            time = self._measured[start, end] = _time(calendar, self._business(start, end), by_other_rules)
         return time
 
     def _business(self, start: datetime, end: datetime) -> int | None:

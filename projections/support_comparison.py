@@ -10,7 +10,16 @@ from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word
 from projections.statistics import MedianRanks, Sample, difference_of_medians, mean
 from projections.support_facts import FROM, TO, Excluded, FactsReport, Selection, shown_excluded
-from projections.support_reports import MEANINGS, MEASURE, RUNNING_AT, measures_of, shown_running, up_to_its_end
+from projections.support_reports import (
+    BUSINESS_RULE,
+    MEANINGS,
+    MEASURE,
+    RUNNING_AT,
+    business_rule_of,
+    measures_of,
+    shown_running,
+    up_to_its_end,
+)
 from projections.support_response_times import NAME, VERSION
 from projections.support_selection import (
     PAGING,
@@ -76,6 +85,7 @@ class SupportComparisonReport(FactsReport):
             Parameter("base_to", "Day after its last day.", required=True, value=date),
             FROM,
             TO,
+            BUSINESS_RULE,
             WHERE,
             TZ,
             RUNNING_AT,
@@ -93,7 +103,7 @@ class SupportComparisonReport(FactsReport):
         """See `FactsReport.tables`."""
         names = measures_of(question)
         base = {name: question.day(name) for name in _BASE}
-        said = {"measure": [str(name) for name in names], **base}
+        said = {"measure": [str(name) for name in names], **base, "business_rule": business_rule_of(question)}
         return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
 
     def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from domain.case_figures import BusinessRule
 from domain.case_timeline import Reason
 from domain.values import immutable
 from projections.read_model import Snapshot
@@ -51,6 +52,8 @@ class Selection:
     """Whether its days and months are those of the tenant's zone, which facts have at hand."""
     hides_small_groups: bool
     """Whether groups behind which too few people stand are not told."""
+    business_rule: str = BusinessRule.INTEGRATE
+    """By which calendars business time is counted."""
     only: str = ""
     """A further condition on facts, beginning with AND."""
 
@@ -147,6 +150,7 @@ class FactsReport(ABC):
             as_of=as_of,
             has_own_days=window.zone.key == policy.time_zone,
             hides_small_groups=hides_small_groups(by, where, policy),
+            business_rule=str(said.get("business_rule", BusinessRule.INTEGRATE)),
             only=self.only(question),
         )
         asked = {

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from domain.case_events import CaseId
 from domain.case_facts import TIMES_OF, CaseFact, CountedBy
+from domain.case_figures import Time
 from domain.case_phases import CasePhase
 from domain.case_timeline import CaseTimeline
 from projections.known_cases import Case, Counts, Row
@@ -58,7 +59,7 @@ def _fact(fact: CaseFact, zone: tzinfo) -> str:
     names = TIMES_OF.get(fact.kind, ())
     for name, time in zip(names, fact.times, strict=True):
         calendar, business = (None, None) if time is None else (time.calendar, time.business)
-        line += f"\t{_or_null(calendar)}\t{_or_null(business)}"
+        line += f"\t{_or_null(calendar)}\t{_or_null(business)}{_by_other_rules(time)}"
         if name in BUCKETED:
             line += f"\t{_bucket(calendar)}\t{_bucket(business)}"
     for verdict in fact.judgements:
@@ -68,6 +69,13 @@ def _fact(fact: CaseFact, zone: tzinfo) -> str:
     if fact.scale is not None:
         line += f"\t{fact.scale}"
     return line if fact.score is None else f"{line}\t{fact.score}"
+
+
+def _by_other_rules(time: Time | None) -> str:
+    """Business time by other rules, where it is not the same."""
+    if time is None or not time.by_other_rules:
+        return _NULLS
+    return "".join(f"\t{_NULL if each is None or each == time.business else each}" for each in time.by_other_rules)
 
 
 @lru_cache(maxsize=1_024)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from domain.case_facts import TIMES, FactName
+from domain.case_figures import BusinessRule
 from projections.read_model import Snapshot
 from projections.reports import (
     Parameter,
@@ -99,6 +100,7 @@ _RULES: Final = (
     "A time counts when its clock stopped; with `basis=opened`, when its case was opened.",
     "Responses count for the person who replied and the team of the case then; all else for the assignee and the team.",
     "Business time counts each instant by the calendar that the case had then, as it was known.",
+    "By another `business_rule` the times of the states do not always add up to the whole.",
     "Durations are microseconds. n and total stand beside each mean, and what has no time is counted by its reason.",
     "What is still running has no month, unless months are those of the opening.",
     PEOPLE_RULE,
@@ -112,6 +114,13 @@ MEASURE: Final = Parameter(
 )
 
 
+BUSINESS_RULE: Final = Parameter(
+    "business_rule",
+    "By which calendars business time is counted: `integrate`, at each instant by the one assigned then; "
+    "`pinned_at_start`, all of an interval by the one assigned when it began; `last_schedule`, by the one assigned "
+    "just before it ended, as Zendesk does. Absent: `integrate`.",
+    values=tuple(BusinessRule),
+)
 RUNNING_AT: Final = Parameter(
     "valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`.", value=datetime
 )
@@ -144,6 +153,7 @@ class SupportResponseTimesReport(FactsReport):
                 "opened in it.",
                 values=tuple(BASES),
             ),
+            BUSINESS_RULE,
             WHERE,
             TZ,
             RUNNING_AT,
@@ -179,7 +189,11 @@ class SupportResponseTimesReport(FactsReport):
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
         names = measures_of(question)
-        said = {"measure": [str(name) for name in names], "basis": question.one("basis") or "event"}
+        said = {
+            "measure": [str(name) for name in names],
+            "basis": question.one("basis") or "event",
+            "business_rule": business_rule_of(question),
+        }
         return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
 
     def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
@@ -195,6 +209,11 @@ class SupportResponseTimesReport(FactsReport):
 def measures_of(question: Question) -> Sequence[FactName]:
     """The times that are asked about."""
     return [FactName(name) for name in question.listed("measure", TIMES, len(TIMES)) or USUAL]
+
+
+def business_rule_of(question: Question) -> str:
+    """By which calendars business time is counted."""
+    return question.one("business_rule") or BusinessRule.INTEGRATE
 
 
 def up_to_its_end(selection: Selection) -> Selection:

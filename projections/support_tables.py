@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.case_facts import JUDGEMENTS_OF, TIMES_OF, FactKind, FactName
+from domain.case_figures import OTHER_RULES, BusinessRule
 from domain.case_phases import Clock
 from domain.case_status import CaseStatus
 from domain.case_timeline import Reason
@@ -21,7 +22,8 @@ NOBODY: Final = UUID(int=0)
 """Stands for a customer, product, team or person that there is none of, so that every dimension has a value."""
 NONE: Final = ""
 """Stands for a category or a reason that there is none of, and for nothing that is waited for."""
-CLOCKS: Final = ("calendar", "business")
+BUSINESS: Final = "business"
+CLOCKS: Final = ("calendar", BUSINESS)
 
 _TEXT: Final = 'text COLLATE "C"'
 DIMENSIONS: Final[Mapping[str, str]] = {
@@ -101,6 +103,7 @@ def _columns_of_facts(kind: FactKind) -> list[tuple[str, str]]:
     columns = []
     for name in TIMES_OF.get(kind, ()):
         columns += [(f"{name}_{clock}", "bigint") for clock in CLOCKS]  # microseconds
+        columns += [(f"{name}_{rule}", "bigint") for rule in OTHER_RULES]  # only where it is not the business time
         columns += [(f"{name}_{clock}_bucket", "smallint NOT NULL") for clock in CLOCKS if name in BUCKETED]
     for name in JUDGEMENTS_OF.get(kind, ()):
         columns += [(str(name), "boolean"), (f"{name}_settled_at", "timestamptz")]
@@ -230,6 +233,18 @@ FACTS: Final = tuple(_fact_table(kind) for kind in TABLES)
 # Sums
 
 
+def time_of(name: FactName, clock: str, rule: str) -> str:
+    """An expression: the time of a measure by a clock; `rule` says by which calendars business time is counted."""
+    column = f"{name}_{clock}"
+    return f"coalesce({name}_{rule}, {column})" if clock == BUSINESS and rule in OTHER_RULES else column
+
+
+def bucket_of(name: FactName, clock: str, rule: str) -> str:
+    """An expression: the bucket of that time, if it is put into one."""
+    is_bucketed = name in BUCKETED and not (clock == BUSINESS and rule in OTHER_RULES)
+    return f"{name}_{clock}_bucket" if is_bucketed else f"{NO_BUCKET}::smallint"
+
+
 def why_not(name: FactName, time: str) -> str:
     """An expression: why there is no time of a measure, where that is null; `time` is its column of one clock."""
     return (
@@ -238,12 +253,9 @@ def why_not(name: FactName, time: str) -> str:
     )
 
 
-def times_of(name: FactName) -> str:
-    """A query: the times of one measure, a row for each clock."""
-    clocks = ", ".join(
-        f"('{clock}', {name}_{clock}, {f'{name}_{clock}_bucket' if name in BUCKETED else NO_BUCKET})"
-        for clock in CLOCKS
-    )
+def times_of(name: FactName, rule: str = BusinessRule.INTEGRATE) -> str:
+    """A query: the times of one measure, a row for each clock; `rule` says how business time is counted."""
+    clocks = ", ".join(f"('{clock}', {time_of(name, clock, rule)}, {bucket_of(name, clock, rule)})" for clock in CLOCKS)
     return f"""
         SELECT position, superseded_at_position, at, opened_at, day, month, {", ".join(DIMENSIONS)},
                '{name}' AS measure, clock, coalesce(bucket, {NO_BUCKET}) AS bucket, time,

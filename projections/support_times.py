@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from domain.case_facts import FactName
+from domain.case_figures import BusinessRule
 from domain.case_phases import Clock
 from domain.case_status import CaseStatus
 from projections.read_model import Snapshot
@@ -19,14 +20,14 @@ from projections.statistics import rank
 from projections.support_facts import VISIBLE, Selection
 from projections.support_selection import TYPES, after_row, condition
 from projections.support_tables import (
-    BUCKETED,
     CLOCKS,
-    NO_BUCKET,
     NOBODY,
     RUNNING_PHASES,
     TABLE_OF_TIME,
     TIMES_BY,
+    bucket_of,
     only_time,
+    time_of,
     times_of,
 )
 from projections.windows import Window
@@ -226,13 +227,14 @@ def _of_facts(selection: Selection, name: FactName, where: str, sign: str = "") 
     return (
         f"SELECT {_named(selection)}clock, bucket, reason, {sign}1 AS facts, "
         f"{sign}(CASE WHEN time IS NULL THEN 0 ELSE 1 END) AS n, {sign}coalesce(time, 0) AS total, "
-        f"{sign}live AS answered_live FROM ({times_of(name)}) times WHERE {where}"
+        f"{sign}live AS answered_live FROM ({times_of(name, selection.business_rule)}) times WHERE {where}"
     )
 
 
 def _roll_up(snapshot: Snapshot, selection: Selection) -> RollUp | None:
     """The roll-up that divides by all that is asked for, if there is one."""
-    if selection.basis != "event" or not selection.has_own_days:
+    usual = selection.basis == "event" and selection.business_rule == BusinessRule.INTEGRATE
+    if not usual or not selection.has_own_days:
         return None
     asked = {*selection.columns, *selection.where} - {"month"}
     found = next((roll_up for columns, roll_up in TIMES_BY.items() if asked == {*columns}), None)
@@ -316,8 +318,8 @@ async def _found(
         named="".join(
             f"{selection.month if column == 'month' else column} AS key_{number}, " for number, column in columns
         ),
-        bucket=f"{name}_{clock}_bucket" if name in BUCKETED else f"{NO_BUCKET}::smallint",
-        time=f"{name}_{clock}",
+        bucket=bucket_of(name, clock, selection.business_rule),
+        time=time_of(name, clock, selection.business_rule),
         facts=snapshot.tables[TABLE_OF_TIME[name]],
         selected=selection.condition,
     )

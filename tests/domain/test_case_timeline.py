@@ -36,6 +36,7 @@ from domain.case_events import (
 from domain.case_facts import THE_BEGINNING, case_facts
 from domain.case_figures import (
     NO_TIME,
+    OTHER_RULES,
     BusinessRule,
     CaseFigures,
     Figure,
@@ -697,13 +698,18 @@ def test_the_states_follow_each_other_without_a_gap(life: list[Told]) -> None:
     assert (line.ended_at is None) == (line.status in ACTIVE)
 
 
+def by_default(time: Time) -> Time:
+    """The time by the rule by which times add up."""
+    return replace(time, by_other_rules=())
+
+
 @given(life=WHOLE_LIVES)
 @settings(max_examples=200)
 def test_the_times_of_the_states_add_up_to_the_whole(life: list[Told]) -> None:
     of = measured(timeline(*life), AS_OF)
-    assert sum(of.states.values(), NO_TIME) == of.whole
+    assert by_default(sum(of.states.values(), NO_TIME)) == by_default(of.whole)
     gaps = of.states[CaseStatus.RESOLVED] + of.states[CaseStatus.CLOSED]
-    assert of.requester_wait + of.agent_wait + gaps == of.whole
+    assert by_default(of.requester_wait + of.agent_wait + gaps) == by_default(of.whole)
 
 
 @given(life=WHOLE_LIVES, as_of=MOMENTS)
@@ -711,7 +717,7 @@ def test_the_times_of_the_states_add_up_to_the_whole(life: list[Told]) -> None:
 def test_at_any_moment_of_its_life_the_times_add_up(life: list[Told], as_of: datetime) -> None:
     line = timelines({CLUMPS: entries(*life)}, until=as_of)[CLUMPS]
     of = measured(line, as_of)
-    assert sum(of.states.values(), NO_TIME) == of.whole
+    assert by_default(sum(of.states.values(), NO_TIME)) == by_default(of.whole)
     assert of.whole.calendar == ((line.ended_at or as_of) - line.opened_at) // timedelta(microseconds=1)
 
 
@@ -796,6 +802,24 @@ def at_most(part: Time, whole: Time) -> bool:
     return 0 <= part.calendar <= whole.calendar and 0 <= (part.business or 0) <= (whole.business or 0)
 
 
+@given(life=WHOLE_LIVES, rule=st.sampled_from(list(enumerate(OTHER_RULES))))
+@settings(max_examples=200)
+def test_times_by_other_rules_are_what_is_measured_by_them(life: list[Told], rule: tuple[int, BusinessRule]) -> None:
+    line, (place, other) = timeline(*life), rule
+    usual, by_rule = measured(line, AS_OF), measured(line, AS_OF, other)
+    for told, wanted in (
+        (usual.whole, by_rule.whole),
+        (usual.requester_wait, by_rule.requester_wait),
+        *zip(usual.states.values(), by_rule.states.values(), strict=True),
+        *((one.time, two.time) for one, two in zip(usual.next_responses, by_rule.next_responses, strict=True)),
+        (usual.first_response.time, by_rule.first_response.time),
+    ):
+        if told is None or wanted is None:
+            assert told is wanted
+        else:
+            assert (told.by_other_rules[place] if told.by_other_rules else told.business) == wanted.business
+
+
 @given(life=WHOLE_LIVES)
 def test_turns_follow_each_other_and_only_the_last_one_runs(life: list[Told]) -> None:
     turns: tuple[Turn, ...] = timeline(*life).turns
@@ -837,4 +861,4 @@ def test_no_wait_vanishes_when_a_case_is_merged(life: list[Told], other: list[To
     if running and goes_on:
         assert any(turn.started_at <= running[0] for turn in family[LATE_AGAIN].turns)
     whole = measured(family[CLUMPS], at)
-    assert sum(whole.states.values(), NO_TIME) == whole.whole
+    assert by_default(sum(whole.states.values(), NO_TIME)) == by_default(whole.whole)

@@ -213,6 +213,7 @@ class Measured:
     reason: Reason | None = None
     calendar: int | None = None
     business: int | None = None
+    by_other_rules: tuple[int | None, ...] = ()
     value: int | None = None
     settled_at: datetime | None = None
 
@@ -226,7 +227,8 @@ def measured(told: Told) -> Iterator[Measured]:
                 yield Measured(name=str(name), **common, reason=fact.reason or Reason.NO_TURN)
             else:
                 live = fact.reason if fact.reason is Reason.ANSWERED_LIVE else None
-                yield Measured(name=str(name), **common, reason=live, calendar=time.calendar, business=time.business)
+                took: dict[str, Any] = {"calendar": time.calendar, "business": time.business}
+                yield Measured(name=str(name), **common, reason=live, **took, by_other_rules=time.by_other_rules)
         for name, verdict in zip(JUDGEMENTS_OF.get(fact.kind, ()), fact.judgements, strict=True):
             scale = "" if fact.scale is None else f"{fact.scale}_"
             judged: dict[str, Any] = {"reason": fact.reason or Reason.OUTBOUND}

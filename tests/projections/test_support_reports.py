@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.case_events import ActorClass, AnotherCaseMerged, CaseId, CaseKind, Priority
+from domain.case_events import ActorClass, AnotherCaseMerged, CalendarAssigned, CaseId, CaseKind, Priority
 from domain.case_facts import TIMES, FactName
+from domain.case_figures import OTHER_RULES, BusinessRule
 from domain.case_phases import CasePhase, Clock
 from domain.case_timeline import Reason
 from domain.customer import Direction
+from domain.service_calendar import CalendarDefined, CalendarId
+from domain.working_hours import Interval, Week, WorkingHours
 from projections.read_model import AgentReports, Policy, Snapshot
 from projections.reports import ParameterIsInvalid, Parameters, Report, ReportAnswer
 from projections.statistics import wilson
@@ -160,6 +163,8 @@ QUESTIONS: list[tuple[dict[str, Any], Sequence[str]]] = [
     ({"where": {"kind": "complaint"}}, ("month", "kind")),
     ({"from": date(2026, 6, 9), "to": date(2026, 7, 3)}, ("month", "category")),
     ({"from": date(2026, 5, 9), "to": date(2026, 7, 1)}, ()),
+    ({"business_rule": "last_schedule"}, ("kind",)),
+    ({"business_rule": "pinned_at_start"}, ("month",)),
 ]
 
 
@@ -207,7 +212,7 @@ def times_by_hand(
     for each in counted(told):
         at = each.opened_at if is_opened else each.of.at
         if each.of.name in TIMES and belongs(each, at):
-            groups[key(each, each.of.name, at)][0].append(each.of)
+            groups[key(each, each.of.name, at)][0].append(by_rule(each.of, window.get("business_rule")))
     moment = min(MOMENT, datetime.combine(end, datetime.min.time(), BERLIN).astimezone(UTC)) if end else MOMENT
     for each in lasting(told, moment) if is_opened or "month" not in by else []:
         wanted = window.get("where", {}).items()
@@ -218,6 +223,12 @@ def times_by_hand(
                 if began is not None:
                     groups[key(each, name, each.opened_at)][1].append(began)
     return dict(groups)
+
+
+def by_rule(of: Measured, rule: str | None) -> Measured:
+    if rule is None or not of.by_other_rules:
+        return of
+    return replace(of, business=dict(zip(OTHER_RULES, of.by_other_rules, strict=True))[BusinessRule(rule)])
 
 
 CLOCKS_OF = {
@@ -336,6 +347,31 @@ def test_what_has_no_calendar_has_no_business_time_and_is_counted(support: Folde
     row = row_of(support, position, "first_response")
     assert (row["calendar_n"], row["business_n"], row["excluded"]) == (1, 0, [])
     assert row["business_excluded"] == [{"reason": "no_calendar", "n": 1}]
+
+
+def test_a_calendar_that_is_exchanged_counts_as_the_rule_says(support: Folded) -> None:
+    """V7 of the metrics reference, in UTC."""
+    made, always = Support().begun(), CalendarId(UUID(int=0x92))
+    around = (Interval(opens="00:00", closes="24:00"),)
+    made.log.append(
+        always,
+        CalendarDefined(
+            calendar_number="24x7",
+            name="Always",
+            hours=WorkingHours(time_zone="UTC", weekly=Week(monday=around, tuesday=around)),
+        ),
+    )
+    exchanged, reply = (CalendarAssigned(calendar_id=always), monday(16)), replace(KATHERINE_REPLIED, at=monday(23))
+    made.tell(CLUMPS, replace(ACME_COMPLAINED, at=monday(14)), exchanged, reply)
+    support.fold(made.log)
+    hours = {
+        rule: row_of(support, made.log.head(), "first_response", business_rule=[rule])["business_p50"] / HOUR
+        for rule in BusinessRule
+    }
+    assert hours == {"integrate": 8, "pinned_at_start": 1, "last_schedule": 9}
+    question = {"measure": ["first_response"], "base_to": ["2026-06-10"], "business_rule": ["last_schedule"]}
+    _, business = ask(support, SupportComparisonReport(), made.log.head(), question).rows
+    assert business["base_median"] == 9 * HOUR
 
 
 def test_a_case_that_was_never_resolved_is_excluded_by_how_it_ended(support: Folded) -> None:

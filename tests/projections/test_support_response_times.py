@@ -1,6 +1,6 @@
 """The facts and phases of support cases are what their events say, at every position, and however they are folded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.case_events import CaseId
 from domain.case_facts import TIMES_OF, CaseFact
+from domain.case_figures import OTHER_RULES, Time
 from domain.case_phases import Clock
 from domain.working_hours import WorkingHours
 from projections import REPORTS
@@ -83,6 +84,7 @@ def _columns_of(case_id: CaseId, fact: CaseFact) -> Iterator[Any]:
     for name, time in zip(TIMES_OF.get(fact.kind, ()), fact.times, strict=True):
         times = (None, None) if time is None else (time.calendar, time.business)
         yield from times
+        yield from (None if each == times[1] else each for each in by_other_rules(time))
         if name in BUCKETED:
             yield from (NO_BUCKET if each is None else bucket(each) for each in times)
     for verdict in fact.judgements:
@@ -93,6 +95,10 @@ def _columns_of(case_id: CaseId, fact: CaseFact) -> Iterator[Any]:
         yield str(fact.scale)
     if fact.score is not None:
         yield fact.score
+
+
+def by_other_rules(time: Time | None) -> Sequence[int | None]:
+    return (None,) * len(OTHER_RULES) if time is None or not time.by_other_rules else time.by_other_rules
 
 
 def phases_of(told: Told) -> set[tuple[Any, ...]]:
