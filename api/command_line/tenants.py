@@ -40,7 +40,9 @@ def opened(settings: Settings, holder: str) -> Iterator[tuple[Databases, Operato
     """The database for a short command: that of the running service, or started for as long as the command runs."""
     try:
         with refused(), open_database(settings, holder) as databases, psycopg.connect(databases.operator) as operator:
-            yield databases, operator, found(operator, settings)
+            tenant = found(operator, settings)
+            operator.commit()  # a command may take longer than a transaction may be idle
+            yield databases, operator, tenant
     except KeyEncryptionKeyMissing as missing:
         raise CommandFailed(str(missing), EXIT_REFUSED) from None
     except psycopg.OperationalError as error:

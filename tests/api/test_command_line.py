@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from api import VERSION
 from api.command_line import main
 from api.command_line.pages import pages
 from api.command_line.parser import make_parser
+from api.command_line.tenants import opened
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
@@ -266,6 +268,12 @@ def test_a_read_model_that_has_stopped_is_an_error_of_the_status(here: Serving, 
             projector.execute(change, ["live", None, None])
     assert re.search(r"^customer_card .* stopped .* ZeroDivisionError at position 2", shown, re.MULTILINE)
     assert (model["error"], model["error_position"]) == ("ZeroDivisionError", 2)
+
+
+def test_a_long_command_holds_no_transaction(here: Serving) -> None:
+    """Else the server ends its connection after a while, and the command with an error."""
+    with opened(Settings(data=here.data), "a long command") as (_, operator, _):
+        assert operator.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_a_database_that_is_not_there_is_named(
