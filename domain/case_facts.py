@@ -18,7 +18,7 @@ Definitions are those of sections 1 to 4 and 9 of the metrics reference. Duratio
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -40,12 +40,10 @@ from domain.case_figures import (
     state_times,
 )
 from domain.case_status import CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
+from domain.case_timeline import THE_BEGINNING, CaseTimeline, FirstResponse, Reason, Span, Turn, TurnOutcome
 from domain.team import TeamId
 from domain.values import CustomerId, ProductId, StaffId
 
-THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
-"""Of time."""
 _WINDOW: Final = timedelta(days=WINDOW_DAYS)
 
 

@@ -9,14 +9,24 @@ assigned when it began; `last_schedule` by the one assigned just before it ended
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from domain.business_time import Assignment, Schedule, integrate, last_schedule, pinned_at_start
 from domain.case_events import Performer
 from domain.case_status import ACTIVE, CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse, Reason, Span, StatusInterval, Turn, TurnOutcome
+from domain.case_timeline import (
+    THE_BEGINNING,
+    THE_END,
+    CaseTimeline,
+    FirstResponse,
+    Reason,
+    Span,
+    StatusInterval,
+    Turn,
+    TurnOutcome,
+)
 from domain.clock import microseconds
 from domain.service_calendar import CalendarId
 from domain.values import immutable
@@ -26,8 +36,6 @@ WINDOW_DAYS: Final = 7
 
 
 _WITHIN_THE_WHOLE: Final = (*ACTIVE, CaseStatus.RESOLVED, CaseStatus.CLOSED)
-_FIRST: Final = datetime.min.replace(tzinfo=UTC)
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class BusinessRule(StrEnum):
@@ -155,7 +163,7 @@ class Measure:
         elif self._assignments and rule is BusinessRule.INTEGRATE:
             self._schedule = integrate(self._assignments)
             self._others = tuple(Measure(timeline, calendars, other) for other in OTHER_RULES)
-        self._has_gaps = self._schedule is None or not self._schedule.covers(_FIRST, _LAST)
+        self._has_gaps = self._schedule is None or not self._schedule.covers(THE_BEGINNING, THE_END)
 
     def between(self, start: datetime, end: datetime) -> Time:
         """How long it was from `start` until `end`."""
@@ -341,7 +349,7 @@ def followed_up(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
     if timeline.ended_at is None or timeline.status in _ENDED:
         return None
     final = [at for at in (timeline.closed_at, timeline.reopen_until) if at is not None]
-    over = min(final) + window if final else _LAST
+    over = min(final) + window if final else THE_END
     followed = [at for at, _ in timeline.follow_ups if timeline.ended_at <= at < over]
     return Verdict(value=bool(followed), settled_at=min(followed, default=over))
 

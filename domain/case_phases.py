@@ -18,9 +18,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from domain.case_facts import THE_BEGINNING, CountedBy, counted_by
+from domain.case_facts import CountedBy, counted_by
 from domain.case_status import ACTIVE, CaseStatus
-from domain.case_timeline import CaseTimeline, FirstResponse
+from domain.case_timeline import THE_BEGINNING, CaseTimeline, FirstResponse
 
 
 class Awaited(StrEnum):

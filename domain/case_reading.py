@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from domain.case_conversation import Conversation, Left, Waiting
@@ -43,6 +43,7 @@ from domain.case_events import (
 )
 from domain.case_status import ACTIVE, CaseStatus, Course, Step, opening_steps
 from domain.case_timeline import (
+    THE_BEGINNING,
     CaseEntry,
     CaseTimeline,
     Profile,
@@ -56,9 +57,6 @@ from domain.case_timeline import (
 )
 from domain.service_calendar import CalendarId
 from domain.values import StaffId
-
-FROM_THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
-"""Since when the calendar counts that a case was opened with."""
 
 _LOOKING_BACK: Final = (CaseOpened, CustomerIdentified, NoReplyNeededMarked, AnotherCaseMerged)
 """Events that change what happened before them, or by what it is counted."""
@@ -341,7 +339,7 @@ class CaseReader:
         )
         self._profiles.append(first)
         if opened.calendar_id is not None:
-            self._calendars.append((FROM_THE_BEGINNING, opened.calendar_id))
+            self._calendars.append((THE_BEGINNING, opened.calendar_id))
 
     def _open(self, opened: CaseOpened, at: datetime, position: int) -> None:
         written_at = opened.waiting_since or at

@@ -26,9 +26,9 @@ Rules
 Definitions are those of sections 1 to 4 and 9 of the metrics reference. Durations are integer microseconds.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from domain.case_events import (
     CaseId,
@@ -44,6 +44,10 @@ from domain.case_status import CaseStatus
 from domain.service_calendar import CalendarId
 from domain.team import TeamId
 from domain.values import CustomerId, ProductId, StaffId, immutable
+
+THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+THE_END: Final = datetime.max.replace(tzinfo=UTC)
+"""Of time."""
 
 
 class Reason(StrEnum):

@@ -1,6 +1,6 @@
 """Before and after: the response times of two windows, and how sure it is that they differ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
@@ -9,12 +9,13 @@ from domain.case_facts import FactName
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word
 from projections.statistics import MedianRanks, Sample, difference_of_medians, mean
-from projections.support_facts import FROM, TO, Excluded, FactsReport, Selection, shown_excluded
+from projections.support_facts import FROM, TO, Excluded, Selection, shown_excluded
 from projections.support_reports import (
     BUSINESS_RULE,
     MEANINGS,
     MEASURE,
     RUNNING_AT,
+    TimesReport,
     business_rule_of,
     measures_of,
     shown_running,
@@ -30,8 +31,8 @@ from projections.support_selection import (
     WHERE,
     read_window,
 )
-from projections.support_tables import CLOCKS, NOBODY, TABLE_OF_TIME
-from projections.support_times import Group, behind_running, count_facts, running, sums, times_at
+from projections.support_tables import CLOCKS, TABLE_OF_TIME
+from projections.support_times import Group, count_facts, count_people, running, sums, times_at
 
 _ENOUGH: Final = 20
 """Of fewer times the spread of their median says nothing."""
@@ -57,7 +58,7 @@ _MEASURES: Final = (
 _BASE: Final = ("base_from", "base_to")
 
 
-class SupportComparisonReport(FactsReport):
+class SupportComparisonReport(TimesReport):
     """Two windows side by side."""
 
     definition = ReportDefinition(
@@ -107,15 +108,10 @@ class SupportComparisonReport(FactsReport):
         return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
 
     def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
-        """See `FactsReport.selections`: the base window, and the other one."""
+        """See `TimesReport.selections`: the base window, and the other one."""
         selection, _, _ = self.read(snapshot, parameters)
         base_window, _ = read_window(Question(self.definition, parameters), snapshot.policy, _BASE)
         return tuple(up_to_its_end(each) for each in (replace(selection, window=base_window), selection))
-
-    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
-        """See `FactsReport.behind`: also what was running."""
-        yield from super().behind(selection, question)
-        yield from behind_running(selection, measures_of(question))
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
@@ -153,20 +149,18 @@ class _Times:
     as_of: datetime
 
 
-_PEOPLE: Final = "SELECT count(DISTINCT nullif(staff_id, %(nobody)s)) FROM {facts} WHERE {selected}"
-
-
 async def _times(snapshot: Snapshot, selection: Selection, name: FactName) -> Mapping[str, _Times]:
     """The times of a window by each clock."""
     found = await sums(snapshot, selection, name)
     group = found.get((), Group(name, ()))
     still_running = await running(snapshot, selection, name)
-    is_told = not selection.hides_small_groups or await _people(snapshot, selection, name) >= PEOPLE_MIN
+    if selection.hides_small_groups:
+        await count_people(snapshot, selection, name, [group])
     return {
         clock: _Times(
             n=times.n,
             total=times.total,
-            is_told=is_told,
+            is_told=not selection.hides_small_groups or group.people >= PEOPLE_MIN,
             sample=await _sample(snapshot, selection, group, clock),
             excluded=times.excluded,
             running=still_running.get((), (0, None)),
@@ -174,14 +168,6 @@ async def _times(snapshot: Snapshot, selection: Selection, name: FactName) -> Ma
         )
         for clock, times in group.times.items()
     }
-
-
-async def _people(snapshot: Snapshot, selection: Selection, name: FactName) -> int:
-    """How many people stand behind them."""
-    facts = snapshot.tables[TABLE_OF_TIME[name]]
-    values = {**selection.values(snapshot), "nobody": NOBODY}
-    ((people,),) = await snapshot.fetch(_PEOPLE, values, facts=facts, selected=selection.condition)
-    return int(people)
 
 
 async def _sample(snapshot: Snapshot, selection: Selection, group: Group, clock: str) -> Sample | None:

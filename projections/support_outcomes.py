@@ -48,10 +48,7 @@ class _Sums(NamedTuple):
 
 
 async def _groups(
-    snapshot: Snapshot,
-    selection: Selection,
-    asked: "_Sums",
-    page: tuple[int, Sequence[str] | None],
+    snapshot: Snapshot, selection: Selection, asked: _Sums, page: tuple[int, Sequence[str] | None]
 ) -> list[tuple[Any, ...]]:
     """Sums of the groups of a page: the keys, how many people stand behind them where that matters, and the sums.
 

@@ -87,11 +87,7 @@ _MEASURES: Final = (
     Word("answered_live", "How many of them are calls and chats that a person took at once: 0.", int),
     Word("answered_live_share", "answered_live / calendar_n, to six places.", Decimal),
     Word("excluded", "How many have no time, by reason.", tuple[Excluded, ...]),
-    Word(
-        "business_excluded",
-        "How many have no business time, by reason.",
-        tuple[Excluded, ...],
-    ),
+    Word("business_excluded", "How many have no business time, by reason.", tuple[Excluded, ...]),
     Word("running", "How many are still running at `valid_at`, or at the end of the window if that is earlier.", int),
     Word("running_since", "Since when the oldest of these has been running.", datetime),
     Word("oldest_age", "How long that is in calendar time, in microseconds.", int),
@@ -126,7 +122,20 @@ RUNNING_AT: Final = Parameter(
 )
 
 
-class SupportResponseTimesReport(FactsReport):
+class TimesReport(FactsReport):
+    """A report on times, and on what is still running."""
+
+    def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
+        """See `FactsReport.selections`: nothing runs beyond the window."""
+        return tuple(up_to_its_end(each) for each in super().selections(snapshot, parameters))
+
+    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
+        """See `FactsReport.behind`: also what is still running."""
+        yield from super().behind(selection, question)
+        yield from behind_running(selection, measures_of(question))
+
+
+class SupportResponseTimesReport(TimesReport):
     """Response times of a window, by up to two dimensions."""
 
     definition = ReportDefinition(
@@ -195,15 +204,6 @@ class SupportResponseTimesReport(FactsReport):
             "business_rule": business_rule_of(question),
         }
         return [*dict.fromkeys(TABLE_OF_TIME[name] for name in names)], said
-
-    def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
-        """See `FactsReport.selections`: nothing runs beyond the window."""
-        return tuple(up_to_its_end(each) for each in super().selections(snapshot, parameters))
-
-    def behind(self, selection: Selection, question: Question) -> Iterator[str]:
-        """See `FactsReport.behind`: also what is still running."""
-        yield from super().behind(selection, question)
-        yield from behind_running(selection, measures_of(question))
 
 
 def measures_of(question: Question) -> Sequence[FactName]:

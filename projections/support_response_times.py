@@ -15,11 +15,11 @@ from typing import Final, Generic
 
 from application.ports import RecordedEvent
 from domain.case_events import CalendarAssigned, CaseId, CaseOpened
-from domain.case_facts import THE_BEGINNING, CaseFact, case_facts
+from domain.case_facts import CaseFact, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
 from domain.case_reading import CaseReader, timelines
-from domain.case_timeline import CaseTimeline
+from domain.case_timeline import THE_BEGINNING, CaseTimeline
 from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from projections.case_entries import (
     CALENDAR_COLUMNS,

@@ -105,7 +105,7 @@ async def groups(
     page = sorted((group for group in found.values() if _is_after(group, last)), key=lambda group: group.order)
     page = page[: limit + 1]
     if selection.hides_small_groups:
-        await _count_people(snapshot, selection, name, page)
+        await count_people(snapshot, selection, name, page)
     await _look_up(snapshot, selection, name, page)
     return page, facts
 
@@ -334,7 +334,8 @@ def _as_array(number: int, column: str) -> str:
 # Who stands behind the times, and what is still running
 
 
-async def _count_people(snapshot: Snapshot, selection: Selection, name: FactName, page: Sequence[Group]) -> None:
+async def count_people(snapshot: Snapshot, selection: Selection, name: FactName, page: Iterable[Group]) -> None:
+    """Find out how many people stand behind these groups."""
     keys = selection.columns
     grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
     rows = await snapshot.fetch(

@@ -33,7 +33,7 @@ from domain.case_events import (
     PublicReplySent,
     SupportCaseEvent,
 )
-from domain.case_facts import THE_BEGINNING, case_facts
+from domain.case_facts import case_facts
 from domain.case_figures import (
     NO_TIME,
     OTHER_RULES,
@@ -49,7 +49,7 @@ from domain.case_figures import (
 from domain.case_phases import Clock, case_phases
 from domain.case_reading import CaseReader, timelines
 from domain.case_status import ACTIVE, CaseStatus
-from domain.case_timeline import CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
+from domain.case_timeline import THE_BEGINNING, CaseTimeline, Reason, StatusInterval, Turn, TurnOutcome
 from domain.clock import SECOND
 from domain.customer import Direction
 from domain.service_calendar import CalendarId

@@ -231,21 +231,12 @@ def by_rule(of: Measured, rule: str | None) -> Measured:
     return replace(of, business=dict(zip(OTHER_RULES, of.by_other_rules, strict=True))[BusinessRule(rule)])
 
 
-CLOCKS_OF = {
-    FactName.FIRST_RESPONSE: Clock.FIRST_RESPONSE,
-    FactName.FIRST_RESPONSE_BY_HUMAN: Clock.FIRST_RESPONSE_BY_HUMAN,
-    FactName.FIRST_RESPONSE_ZENDESK: Clock.FIRST_RESPONSE_ZENDESK,
-    FactName.NEXT_RESPONSE: Clock.NEXT_RESPONSE,
-    FactName.NEXT_RESPONSE_OF_AGENTS: Clock.NEXT_RESPONSE,
-    FactName.FIRST_RESOLUTION: Clock.FIRST_RESOLUTION,
-}
-
-
 def began_running(name: FactName, each: Counted) -> datetime | None:
     phase: CasePhase = each.of
-    if name not in CLOCKS_OF:
+    clock = name.removesuffix("_of_agents")
+    if clock not in set(Clock):
         return None if phase.status == "merged" else each.opened_at
-    began = dict(zip(Clock, phase.running, strict=True))[CLOCKS_OF[name]]
+    began = dict(zip(Clock, phase.running, strict=True))[Clock(clock)]
     return None if began is None else began.at
 
 
