@@ -64,13 +64,13 @@ class PostgresEventLog(LogReader):
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """See `EventLog.alone`. The lock goes with the connection, which ends when nothing comes from us any more."""
-        connection = await self._locked_connection()
+        """See `EventLog.alone`. The reservation ends by itself when its time is over, or with the connection."""
+        connection = await self._reserve()
         try:
             yield
         finally:
             if connection is not None and connection is self._connection:
-                await self._unlock(connection)
+                await self._release(connection)
 
     async def append(self, batch: Sequence[Decision]) -> Appended | Conflicts:
         """See `EventLog.append`."""
@@ -187,24 +187,24 @@ class PostgresEventLog(LogReader):
             )
         return self._connection
 
-    async def _locked_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]] | None:
-        """The connection that appends, holding the lock that all appends share; None where it cannot be had in time."""
+    async def _reserve(self) -> psycopg.AsyncConnection[tuple[Any, ...]] | None:
+        """The connection that appends, when it has reserved the log; None where others were faster, or it was lost."""
         try:
             connection = await self._append_connection()
             with given_up_after(self.limits.statement_seconds_max, connection):
-                await connection.execute(
-                    "SELECT pg_advisory_lock(hashtextextended(%s, 0)), set_config('idle_session_timeout', %s, false)",
-                    (f"writers of {self.tenant.schema}", f"{self.limits.alone_seconds_max}s"),
+                cursor = await connection.execute(
+                    f'SELECT "{self.tenant.schema}".reserve_log(%s)'.encode(), [self.limits.alone_seconds_max]
                 )
+                row = await cursor.fetchone()
         except LOST:
             await self._discard_connection()
             return None
-        return connection
+        return connection if row == (True,) else None
 
-    async def _unlock(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    async def _release(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         try:
             with given_up_after(self.limits.statement_seconds_max, connection):
-                await connection.execute("SELECT pg_advisory_unlock_all(); RESET idle_session_timeout")
+                await connection.execute(f'SELECT "{self.tenant.schema}".release_log()'.encode())
         except LOST:
             await self._discard_connection()
 

@@ -48,7 +48,7 @@ class StoreLimits:
     statement_seconds_max: float = 15.0
     """After this a statement that got no answer is given up and its connection closed."""
     alone_seconds_max: float = 2.0
-    """How long a writer that has the way to the log for itself may say nothing: less than the others wait for it."""
+    """For how long a writer reserves the log, and waits for another's reservation; two at most are granted."""
     cached_subject_keys_max: int = 20_000
     """Keys of people who are written about, at about 300 bytes each."""
     wake_seconds: float = 0.02

@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from application.aggregates import Claim
 from application.ports import Appended, CommandKey, Decision, NewClaim, NewEvent
@@ -32,7 +31,7 @@ def _registration(number: str) -> Decision:
 
 
 async def _is_waiting(log: PostgresEventLog) -> bool:
-    rows = await log.fetch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", ())
+    rows = await log.fetch("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", ())
     return bool(rows[0][0])
 
 
@@ -52,8 +51,10 @@ async def test_others_wait_until_it_is_done(log_in_postgres: InPostgres) -> None
 
 @asynchronous
 async def test_who_cannot_have_it_in_time_goes_on_without(log_in_postgres: InPostgres) -> None:
-    impatient = make_conninfo(log_in_postgres.databases.service, options="-c lock_timeout=50")
-    async with log_in_postgres.open() as log, log_in_postgres.open(appending=impatient) as another:
+    async with (
+        log_in_postgres.open() as log,
+        log_in_postgres.open(limits=StoreLimits(alone_seconds_max=0.05)) as another,
+    ):
         async with log.alone(), another.alone():
             pass
         assert isinstance(await another.append([_registration("C-1001")]), Appended)
@@ -64,10 +65,7 @@ async def test_it_ends_with_its_connection(log_in_postgres: InPostgres) -> None:
     async with log_in_postgres.open() as log, log_in_postgres.open() as another:
         async with log.alone():
             with psycopg.connect(log_in_postgres.databases.service) as killer:
-                killer.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
-                    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                )
+                killer.execute("SELECT pg_terminate_backend(reserved_by, 5000) FROM main.log_head")
             assert isinstance(await another.append([_registration("C-1001")]), Appended)
             assert isinstance(await log.append([_registration("C-1002")]), Appended)
         assert isinstance(await another.append([_registration("C-1003")]), Appended)
@@ -84,19 +82,49 @@ async def test_who_stands_still_with_it_is_sent_away(log_in_postgres: InPostgres
 
 
 @asynchronous
-async def test_who_has_had_it_may_stand_still_afterwards(log_in_postgres: InPostgres) -> None:
-    appending = make_conninfo(log_in_postgres.databases.service, application_name="had it")
-    async with log_in_postgres.open(limits=StoreLimits(alone_seconds_max=0.1), appending=appending) as log:
+async def test_who_waits_for_it_has_it_next_one_after_the_other(log_in_postgres: InPostgres) -> None:
+    having = 0
+
+    async def have(log: PostgresEventLog) -> None:
+        nonlocal having
         async with log.alone():
-            pass
+            rows = await log.fetch("SELECT count(*) FROM main.log_head WHERE reserved_until > clock_timestamp()", ())
+            assert rows[0][0] == 1
+            having += 1
+            await log.fetch("SELECT pg_sleep(0.02)", ())
+            assert having == 1
+            having -= 1
 
-        async def stands_still() -> bool:
+    async with (
+        log_in_postgres.open() as first,
+        log_in_postgres.open() as second,
+        log_in_postgres.open() as third,
+    ):
+        await asyncio.gather(*(have(log) for log in (first, second, third)))
+        assert await first.fetch("SELECT reserved_by, reserved_until FROM main.log_head", ()) == [(None, None)]
+
+
+@asynchronous
+async def test_nobody_is_waited_for_longer_than_two_seconds(log_in_postgres: InPostgres) -> None:
+    """Neither when more is asked for, nor when the clock was put back, nor when others reserve the log all the time."""
+    limits = StoreLimits(alone_seconds_max=3600)
+    async with log_in_postgres.open(limits=limits) as log, log_in_postgres.open() as another:
+        async with log.alone():
             ((seconds,),) = await log.fetch(
-                "SELECT extract(epoch FROM max(clock_timestamp() - state_change)) FROM pg_stat_activity "
-                "WHERE application_name = 'had it'",
-                (),
+                "SELECT extract(epoch FROM reserved_until - clock_timestamp()) FROM main.log_head", ()
             )
-            assert seconds is not None, "its connection was ended"
-            return bool(seconds > 0.2)
+            assert 0 < seconds <= 2
+            with psycopg.connect(log_in_postgres.databases.operator) as operator:
+                operator.execute("SET ROLE rapport_owner")
+                operator.execute("UPDATE main.log_head SET reserved_until = reserved_until + interval '1 hour'")
+            assert isinstance(await another.append([_registration("C-1001")]), Appended)
+        reserving = asyncio.create_task(_reserve_all_the_time(log_in_postgres))
+        assert isinstance(await another.append([_registration("C-1002")]), Appended)
+        reserving.cancel()
 
-        await until(stands_still)
+
+async def _reserve_all_the_time(place: InPostgres) -> None:
+    async with await psycopg.AsyncConnection.connect(place.databases.service, autocommit=True) as connection:
+        while True:
+            await connection.execute("SELECT main.reserve_log(2)")
+            await asyncio.sleep(0.05)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,6 +42,8 @@ TABLES = [
 ]
 FUNCTIONS = {
     "append": "rapport_service",
+    "reserve_log": "rapport_service",
+    "release_log": "rapport_service",
     "position_at": "rapport_service",
     "keep_snapshot": "rapport_service",
     "destroy_subject": "rapport_privacy",
@@ -50,6 +52,8 @@ FUNCTIONS = {
     "rewrap_hash_key": "rapport_privacy",
     "retire_key_encryption_keys": "rapport_privacy",
 }
+ADVISORY_LOCKS = ["writers of main", "rapport migrations of main", "builds of main_read"]
+"""Those that Rapport takes or once took, with which any role can sit on them."""
 OCCURRED = datetime(2026, 4, 1, tzinfo=UTC)
 
 
@@ -161,6 +165,35 @@ def test_not_even_a_superuser_who_replicates_changes_an_event(service: Connectio
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="the log is append-only"):
             superuser.execute(statement.encode())
     assert asked(superuser, "SELECT count(*) FROM main.events WHERE actor = 'key:1'") == 1
+
+
+@pytest.mark.parametrize("role", ["operator", "service", "projector", "reader", "privacy", "backup"])
+def test_no_lock_that_a_role_can_take_stops_appends(databases: Databases, service: Connection, role: str) -> None:
+    """The functions of the service alone lock the head row; whoever may call them writes the log anyway."""
+    tables = [name for (name,) in service.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'main'")]
+    strengths = ("UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE")
+    modes = (
+        "ACCESS EXCLUSIVE",
+        "EXCLUSIVE",
+        "SHARE ROW EXCLUSIVE",
+        "SHARE",
+        "ROW EXCLUSIVE",
+        "ROW SHARE",
+        "ACCESS SHARE",
+    )
+    locks = [f"LOCK TABLE main.{table} IN {mode} MODE NOWAIT" for table in tables for mode in modes]
+    locks += [f"SELECT 1 FROM main.{table} FOR {strength}" for table in tables for strength in strengths]
+    append(service, one(ACME, 1))
+    with psycopg.connect(getattr(databases, role)) as holding:
+        for text in ADVISORY_LOCKS:
+            holding.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [text])
+        for lock in locks:
+            with suppress(psycopg.errors.InsufficientPrivilege), holding.transaction():
+                holding.execute(lock.encode())
+        service.execute("SET lock_timeout = '1s'")
+        assert isinstance(append(service, one(ACME, 2)), Stored)
+        assert asked(service, "SELECT main.reserve_log(1)")
+        assert asked(service, "SELECT main.position_at(clock_timestamp())") == 2
 
 
 def test_tables_of_ones_own_do_not_deceive_the_functions(service: Connection) -> None:
