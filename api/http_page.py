@@ -54,7 +54,10 @@ line that `failed`, and of one without an answer, send the same again.
 
 ## Reading
 
-* Pages: the feed and histories go on with `after`, lists and reports with `cursor`. `limit` says how many.
+* Pages: the feed and histories go on with `after`, lists and reports with `cursor`. `limit` says how many. Whatever
+  goes on has `Link: <…>; rel="next"`, beside what its body says.
+* Reports in CSV are complete, however many rows they have, and arrive in pieces: all figures are of one position. Only
+  with a `limit` they are cut, and `Rapport-Total-Rows` says how many rows there are.
 * `at_position` and `known_at` ask for what was known then; the moment must be over. `valid_at` asks what holds on a
   day.
 * `min_position`, with the `position` of a command's answer, waits until the read model has come so far; in vain, the
