@@ -35,6 +35,7 @@ from projections.read_model import ReadModelBehind, ReadModelNotFound
 from projections.reports import (
     PIECE_ROWS,
     Asked,
+    DefinitionIsWithdrawn,
     ParameterIsInvalid,
     ReportAnswer,
     ReportDefinition,
@@ -84,6 +85,15 @@ class ParameterMeaning(Meaning):
 
 
 @described
+class WithdrawnVersion:
+    """An earlier version of a definition, which was wrong and does not answer any more."""
+
+    version: int
+    changed: str
+    """What the next version tells otherwise."""
+
+
+@described
 class Definition:
     """What a report means, in words."""
 
@@ -97,6 +107,8 @@ class Definition:
     parameters: tuple[ParameterMeaning, ...]
     reasons: tuple[Meaning, ...]
     """Why a value can be null."""
+    withdrawn: tuple[WithdrawnVersion, ...]
+    """Earlier versions that were wrong."""
 
 
 @described
@@ -166,6 +178,7 @@ class ReportRoutes:
         )
         newest = {each.name: each for each in self._reports.definitions()}
         for definition in newest.values():
+            problems = (*PROBLEMS, DefinitionIsWithdrawn) if definition.withdrawn else PROBLEMS
             parameters = tuple(
                 DeclaredParameter(each.name, each.meaning, schema_of(each), each.required, each.repeated)
                 for each in definition.parameters
@@ -187,7 +200,7 @@ class ReportRoutes:
                         {"application/json": document_of(definition), "text/csv": None}, _FIGURES, _SAYS_WHETHER_CUT
                     )
                 },
-                problems=PROBLEMS,
+                problems=problems,
             )
             yield Operation(
                 name=f"explain-report-{definition.name}",
@@ -202,7 +215,7 @@ class ReportRoutes:
                 query=WithEvents,
                 parameters=parameters,
                 answers={200: Body({"application/json": EvidenceDocument}, "The events.", GOES_ON)},
-                problems=PROBLEMS,
+                problems=problems,
             )
 
     async def _list(self, _request: Request) -> Response:

@@ -8,7 +8,7 @@ Roles: `rapport_owner` owns the log and cannot log in; `rapport_operator` migrat
 models; `rapport_privacy` erases; `rapport_backup` reads the log to copy it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -34,8 +34,15 @@ CONNECT_TIMEOUT_SECONDS = 10
 CONNECTION_CHECK_SECONDS = 1
 """How soon a server notices that the client of a running statement has gone, and ends it."""
 
-_PREPARING = 7_233_541_180_001
-"""Advisory lock, one for each database: two programs that prepare it do so one after the other."""
+_MADE_MEANWHILE = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateSchema,
+    psycopg.errors.InternalError_,  # "tuple concurrently updated": rights on the same thing
+)
+"""What one of two programs gets that make the same role, schema or right at the same moment."""
+_TOGETHER_MAX = 20
+"""How often what is missing is looked for again: more often than there are things to make."""
 
 
 class ServerRefused(StartRefused):
@@ -159,9 +166,8 @@ def prepare(url: str, passwords: Mapping[str, str], settings: Settings, upto: in
     with psycopg.connect(url, autocommit=True) as administrator:
         _refuse_old_server(administrator)
         _refuse_reserved_word(administrator, settings.tenant)
-        administrator.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
         try:
-            _make_roles(administrator, passwords)
+            _although_another_does(lambda: _make_roles(administrator, passwords))
         except psycopg.errors.InsufficientPrivilege as error:
             raise MayNotPrepare(error.diag.message_primary) from error
     try:
@@ -169,12 +175,19 @@ def prepare(url: str, passwords: Mapping[str, str], settings: Settings, upto: in
     except psycopg.OperationalError as error:
         raise _why_no_connection(error) from error
     with operator:
-        operator.execute("SET lock_timeout = 0")
-        operator.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
-        _make_schemas(operator, settings)
-        operator.execute("SELECT pg_advisory_unlock(%s)", [_PREPARING])
+        _although_another_does(lambda: _make_schemas(operator, settings))
         migrate(operator, settings.tenant, settings.read_schema, upto=upto)
     return databases
+
+
+def _although_another_does(make: Callable[[], None]) -> None:
+    """Make what is missing, while another program may do the same: a lock for it could be kept by any role."""
+    for _ in range(_TOGETHER_MAX):
+        try:
+            return make()
+        except _MADE_MEANWHILE:
+            continue
+    return make()
 
 
 def _why_no_connection(error: psycopg.OperationalError) -> Exception:

@@ -8,6 +8,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,23 +111,29 @@ def migrate(  # noqa: PLR0913 - all but the first three are for tests and for a 
     does, the others wait for it. With `upto` the schema is left as this migration makes it.
     """
     known = migrations(folder)[:upto]
-    lock = f"rapport migrations of {schema}"
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
-    connection.execute("SET lock_timeout = 0")
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [lock])
     try:
+        _make_table(connection, sql.Identifier(schema, "migrations"))
         missing = pending(connection, schema, known)
-        for migration in missing:
-            _apply_patiently(connection, migration, schema, read_schema, pause)
+        applied = [each for each in missing if _apply_patiently(connection, each, schema, read_schema, pause)]
     finally:
-        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
         connection.execute("RESET ROLE")
-    return tuple(migration.name for migration in missing)
+    return tuple(migration.name for migration in applied)
+
+
+def _make_table(connection: psycopg.Connection, table: sql.Identifier) -> None:
+    with suppress(psycopg.errors.UniqueViolation):  # another program has made it at the same moment
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (number integer PRIMARY KEY CHECK (number > 0), name text NOT NULL,"
+                " checksum bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+            ).format(table)
+        )
 
 
 def _apply_patiently(
     connection: psycopg.Connection, migration: Migration, schema: str, read_schema: str, pause: Callable[[float], None]
-) -> None:
+) -> bool:
     for _ in range(ATTEMPTS_MAX - 1):
         try:
             return _apply(connection, migration, schema, read_schema)
@@ -135,18 +142,21 @@ def _apply_patiently(
     return _apply(connection, migration, schema, read_schema)
 
 
-def _apply(connection: psycopg.Connection, migration: Migration, schema: str, read_schema: str) -> None:
+def _apply(connection: psycopg.Connection, migration: Migration, schema: str, read_schema: str) -> bool:
+    """Whether it was still to be applied, and is now."""
     table = sql.Identifier(schema, "migrations")
     with connection.transaction():
+        # One program after the other. Not by an advisory lock, which any role can take and keep.
+        connection.execute("SET LOCAL lock_timeout = 0")
+        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(table))
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT_MS))
-        connection.execute(
-            sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} (number integer PRIMARY KEY CHECK (number > 0), name text NOT NULL,"
-                " checksum bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
-            ).format(table)
-        )
+        if connection.execute(
+            sql.SQL("SELECT 1 FROM {} WHERE number = %s").format(table), [migration.number]
+        ).fetchone():
+            return False
         connection.execute(migration.for_schemas(schema, read_schema))
         connection.execute(
             sql.SQL("INSERT INTO {} (number, name, checksum) VALUES (%s, %s, %s)").format(table),
             [migration.number, migration.name, migration.checksum],
         )
+    return True

@@ -126,9 +126,7 @@ class Projector:
         """Make tables for models that have none, and try stopped models again."""
         with self._connected_worker().transaction():
             # Two that start make tables one after the other, whatever the group is doing meanwhile.
-            self._execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0))", lock=f"builds of {self.schema}"
-            )
+            self._execute('LOCK TABLE "{schema}".builds IN SHARE UPDATE EXCLUSIVE MODE')
             have = {(status.build.model, status.build.version) for status in self.status()}
             for model in self.models:
                 if (model.name, model.version) not in have:

@@ -304,14 +304,16 @@ def drop_tables(connection: Connection, tables: Tables) -> None:
 
 
 def forget_erased(connection: Connection, model: ReadModel, tables: Tables) -> int:
-    """Remove the rows that stand for personal values of erased people; how many there were."""
-    return sum(
-        connection.execute(
-            tables.sql("DELETE FROM {table} WHERE {gone}", table=tables[each.name], **_erased(each, tables))
-        ).rowcount
-        for each in model.tables
-        if each.subject is not None
-    )
+    """Remove the rows that stand for personal values of erased people, also from statistics; how many there were."""
+    forgotten = 0
+    for each in model.tables:
+        if each.subject is not None:
+            gone = tables.sql("DELETE FROM {table} WHERE {gone}", table=tables[each.name], **_erased(each, tables))
+            rows = connection.execute(gone).rowcount
+            if rows:
+                connection.execute(tables.sql("ANALYZE {table}", table=tables[each.name]))
+            forgotten += rows
+    return forgotten
 
 
 def digest(connection: Connection, model: ReadModel, tables: Tables) -> Mapping[str, str]:

@@ -50,6 +50,19 @@ class ReportNotFound(NotFound):
     """There is no report of this name, or not in this version of its definition."""
 
 
+class DefinitionIsWithdrawn(NotFound):
+    """A definition that was wrong is not kept: a later version of it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """An earlier version of a definition, which was wrong."""
+
+    version: int
+    changed: str
+    """What the next version tells otherwise, in a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A name of the definition, and what it means."""
@@ -99,6 +112,8 @@ class ReportDefinition:
     """Why a value can be null."""
     moment: str | None = None
     """The parameter that is an instant, and the moment of the question where nobody says another one."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Earlier versions that are not kept, and what has changed since each."""
 
     def document(self) -> Mapping[str, object]:
         """The definition as JSON values."""
@@ -121,6 +136,7 @@ class ReportDefinition:
                 for each in self.parameters
             ],
             "reasons": [{"name": each.name, "meaning": each.meaning} for each in self.reasons],
+            "withdrawn": [{"version": each.version, "changed": each.changed} for each in self.withdrawn],
         }
 
 
@@ -231,14 +247,17 @@ class Reports:
     async def run(self, name: str, asked: "Asked") -> ReportAnswer:
         """Answer a question at a position, else at the checkpoint or where its cursor comes from.
 
-        Raises `ReportNotFound`, `ParameterIsInvalid`, `ReadModelBehind` and `ReadModelNotFound`.
+        Raises `ReportNotFound`, `DefinitionIsWithdrawn`, `ParameterIsInvalid`, `ReadModelBehind` and
+        `ReadModelNotFound`.
         """
 
         async def answer(snapshot: Snapshot) -> ReportAnswer:
             report = self._of(name, snapshot.version)
             return await report.run(snapshot, asked.parameters_of(report.definition))
 
-        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
+        return await self._models.read(
+            self._model(name, asked.version), answer, version=asked.version, position=asked.at()
+        )
 
     async def after(self, answer: ReportAnswer, asked: "Asked") -> ReportAnswer:
         """The answer after one that has a next one, with as many rows as a piece has: figures of the same position."""
@@ -255,17 +274,22 @@ class Reports:
             report = self._of(name, snapshot.version)
             return await report.evidence(snapshot, asked.parameters_of(report.definition))
 
-        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
+        return await self._models.read(
+            self._model(name, asked.version), answer, version=asked.version, position=asked.at()
+        )
 
     async def wait(self, name: str, position: int, *, seconds_max: float, version: int | None = None) -> int:
         """Wait until the report can be evaluated at a position; raises `ReadModelBehind` when in vain."""
-        return await self._models.wait(self._model(name), position, seconds_max=seconds_max, version=version)
+        return await self._models.wait(self._model(name, version), position, seconds_max=seconds_max, version=version)
 
-    def _model(self, name: str) -> str:
-        model = next((each.definition.model for each in self._reports if each.definition.name == name), None)
-        if model is None:
+    def _model(self, name: str, version: int | None) -> str:
+        definitions = [each.definition for each in self._reports if each.definition.name == name]
+        if not definitions:
             raise ReportNotFound(report=name)
-        return model
+        for withdrawn in (each for definition in definitions for each in definition.withdrawn):
+            if withdrawn.version == version:
+                raise DefinitionIsWithdrawn(report=name, version=version, changed=withdrawn.changed)
+        return definitions[0].model
 
     def _of(self, name: str, version: int) -> Report:
         for each in self._reports:

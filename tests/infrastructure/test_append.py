@@ -53,7 +53,7 @@ FUNCTIONS = {
     "retire_key_encryption_keys": "rapport_privacy",
 }
 ADVISORY_LOCKS = ["writers of main", "rapport migrations of main", "builds of main_read"]
-"""Those that Rapport takes or once took, with which any role can sit on them."""
+"""Those that Rapport once took: any role can take them, and keep them."""
 OCCURRED = datetime(2026, 4, 1, tzinfo=UTC)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,7 @@ from infrastructure.database import (
     verify_settings,
 )
 from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.migrations import migrations
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
 from tests.infrastructure.waiting import answers, eventually
@@ -120,6 +122,22 @@ def test_preparing_again_changes_nothing(databases: Databases, superuser: str, s
     before = state()
     assert prepare(superuser, load_passwords(settings.data, LOGIN_ROLES), settings) == databases
     assert state() == before
+
+
+def test_several_programs_prepare_at_once_whatever_advisory_locks_others_keep(
+    databases: Databases, superuser: str, settings: Settings
+) -> None:
+    branch = settings.model_copy(update={"tenant": "branch"})
+    passwords = load_passwords(settings.data, LOGIN_ROLES)
+    with psycopg.connect(databases.reader) as keeping, ThreadPoolExecutor(4) as pool:
+        keeping.execute("SELECT pg_advisory_lock(7233541180001)")
+        keeping.execute("SELECT pg_advisory_lock(hashtextextended('rapport migrations of branch', 0))")
+        preparing = [pool.submit(prepare, superuser, passwords, branch) for _ in range(4)]
+        prepared = [each.result(timeout=60) for each in preparing]
+    assert prepared == [databases] * 4
+    with psycopg.connect(databases.service) as service:
+        numbers = [number for (number,) in service.execute("SELECT number FROM branch.migrations ORDER BY number")]
+    assert numbers == [migration.number for migration in migrations()]
 
 
 def test_tenants_have_schemas_of_their_own(databases: Databases, superuser: str, settings: Settings) -> None:

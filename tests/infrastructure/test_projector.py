@@ -181,6 +181,14 @@ def test_it_says_that_it_has_started_when_there_are_tables_to_answer_from(make: 
     assert told == [["counted"]]
 
 
+def test_no_lock_of_a_reader_keeps_it_from_starting(databases: Databases, make: Make) -> None:
+    with psycopg.connect(databases.reader) as keeping:
+        keeping.execute("SELECT pg_advisory_lock(hashtextextended('builds of main_read', 0))")
+        projector = make(LogOf(), Counted())
+        projector.start()
+    assert [status.build for status in projector.status()] == [Build("counted", 1)]
+
+
 def test_an_outage_of_the_database_is_waited_for(
     databases: Databases, superuser: str, make: Make, trade: Trade
 ) -> None:

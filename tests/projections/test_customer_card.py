@@ -426,9 +426,22 @@ def test_an_erased_person_is_not_found_from_that_moment_on(superuser: str, own_c
     assert found(cards, log, "ada") == ["C-1002"]
     erased = cards.digest()
     assert erased != before
+    known = _tokens_in_statistics(cards, analyze=True)
     assert forget_erased(cards.connection, cards.model, cards.tables) == 4
+    assert known > _tokens_in_statistics(cards) > set(), "the planner does not remember them either"
     assert forget_erased(cards.connection, cards.model, cards.tables) == 0
     assert cards.digest() == erased, "rows of erased people do not count, so that a rebuild gives the same digest"
+
+
+def _tokens_in_statistics(cards: Folded, *, analyze: bool = False) -> set[str]:
+    """The keyed hashes that the planner remembers."""
+    if analyze:
+        cards.connection.execute(cards.tables.sql("ANALYZE {tokens}"))
+    rows = cards.connection.execute(
+        "SELECT unnest(coalesce(most_common_vals::text::text[], '{}') "
+        "|| coalesce(histogram_bounds::text::text[], '{}')) FROM pg_stats WHERE attname = 'token' AND schemaname = 'main_read'"
+    ).fetchall()
+    return {hashed for (hashed,) in rows}
 
 
 def test_a_very_long_query_is_cut(cards: Folded, log: LogOf) -> None:

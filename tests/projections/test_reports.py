@@ -4,21 +4,28 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.read_model import ReadModels
 from projections.reports import (
+    Asked,
+    DefinitionIsWithdrawn,
     Evidence,
     Parameter,
     ParameterIsInvalid,
     Question,
     ReportAnswer,
     ReportDefinition,
+    Reports,
+    Withdrawn,
     Word,
     canonical_json,
     make_cursor,
@@ -26,6 +33,8 @@ from projections.reports import (
     quantity,
     ratio,
 )
+from tests.asynchronous import asynchronous
+from tests.commands import NOON
 
 DEFINITION = ReportDefinition(
     name="loaves",
@@ -48,6 +57,31 @@ DEFINITION = ReportDefinition(
     ),
     reasons=(Word("cold_oven", "The oven was cold."),),
 )
+
+
+@asynchronous
+async def test_a_withdrawn_version_is_refused_with_what_has_changed_and_no_other_one_is() -> None:
+    """Whether the figures are asked for, their events or when they will be there."""
+
+    class Loaves:
+        definition = replace(DEFINITION, withdrawn=(Withdrawn(version=1, changed="Rolls are left out."),))
+
+    def connect() -> NoReturn:
+        raise ConnectionError
+
+    reports = Reports(ReadModels(connect, "any"), [Loaves()])  # type: ignore[list-item]  # it is not asked
+    for ask in (
+        reports.run,
+        reports.evidence,
+        lambda name, asked: reports.wait(name, 1, version=asked.version, seconds_max=1),
+    ):
+        with pytest.raises(DefinitionIsWithdrawn) as refusal:
+            await ask("loaves", Asked(parameters={}, moment=NOON, version=1))
+        assert refusal.value.details == {"report": "loaves", "version": "1", "changed": "Rolls are left out."}
+        for kept in (None, 2):
+            with pytest.raises(ConnectionError):
+                await ask("loaves", Asked(parameters={}, moment=NOON, version=kept))
+    assert Loaves.definition.document()["withdrawn"] == [{"version": 1, "changed": "Rolls are left out."}]
 
 
 def asked(**parameters: str | list[str]) -> Question:
