@@ -32,7 +32,8 @@ TABLES = (
     "claims",
     "subject_keys",
     "text_keys",
-    "api_keys",
+    "principals",
+    "credentials",
     # Last: what it names is refused from then on, and a backup may have been taken amid a rotation.
     "retired_key_encryption_keys",
 )

@@ -13,7 +13,6 @@ from psycopg.conninfo import make_conninfo
 
 from application.commands import Role
 from domain.values import ERASED
-from infrastructure.api_keys import ApiKeys
 from infrastructure.backup_files import MANIFEST, Backup, NotABackup
 from infrastructure.database import LOGIN_ROLES
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
@@ -30,6 +29,7 @@ from infrastructure.log_digest import (
     LogIsShorter,
 )
 from infrastructure.passwords import passwords_file
+from infrastructure.principals import Principals
 from infrastructure.restore import JournalIsMissing, PlaceIsTaken, RestoreRefused, Wanted, bring_back, restore
 from infrastructure.restore_mark import RestoreIsUnfinished
 from infrastructure.saved_keys import KeysDoNotFit, save_keys
@@ -131,7 +131,7 @@ def is_untouched(target: Settings) -> bool:
 @asynchronous
 async def test_a_restored_log_is_read_and_written_on_like_the_first(source: Source, target: Settings) -> None:
     with psycopg.connect(source.place.databases.operator) as operator:
-        ApiKeys(operator, "main").create("web shop", Role.SERVICE)
+        Principals(operator, "main").create("web shop", Role.SERVICE)
     backup = source.back_up()
     restored = restore(target, Wanted(backup=backup, keys=source.keys), silent)
     assert (restored.position, restored.erased_again, restored.has_keys) == (4, 0, True)
@@ -144,7 +144,7 @@ async def test_a_restored_log_is_read_and_written_on_like_the_first(source: Sour
         assert await log.known([known.key]) == await first.known([known.key]) != {}
         assert [each.position for each in await store(log, decision(ACME, 2, ACME_BLOCKED))] == [5]
     with psycopg.connect(databases_of(target).operator) as operator:
-        assert "web shop" in {key.name for key in ApiKeys(operator, "main").all()}
+        assert "web shop" in {key.name for key in Principals(operator, "main").all()}
 
 
 @asynchronous
