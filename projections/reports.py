@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from domain.errors import NotFound, Refusal
-from domain.values import minor_units
+from domain.values import minor_units, unsigned_zero
 from projections.read_model import ReadModels, Snapshot
 
 Parameters: TypeAlias = Mapping[str, Sequence[str]]
@@ -476,7 +476,7 @@ def _plain(value: object) -> object:
 
 def _text(value: object) -> str:
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return f"{unsigned_zero(value):f}"
     if isinstance(value, date):  # a datetime, too
         return value.isoformat()
     if isinstance(value, UUID):

@@ -13,6 +13,8 @@ from time import strptime
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
+from domain.values import unsigned_zero
+
 Value: TypeAlias = str | int | Decimal | date | datetime | bool | None
 """What a cell can mean. None: the cell says nothing."""
 Row: TypeAlias = dict[str, Value]
@@ -232,6 +234,10 @@ def _instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _number_as_text(number: Decimal) -> str:
+    return f"{unsigned_zero(number):f}"
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
@@ -240,7 +246,7 @@ JSON_OF: Mapping[type, Callable[[Any], Any]] = {
     str: _unchanged,
     int: _unchanged,
     bool: _unchanged,
-    Decimal: "{:f}".format,
+    Decimal: _number_as_text,
     date: date.isoformat,
     datetime: _instant,
 }
