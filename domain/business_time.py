@@ -9,7 +9,7 @@ Rules
 * A deadline is the earliest instant at which the target is reached, so it may be exactly a closing time. A target of
   zero is reached at the next working instant.
 * When no working time comes within 366 days there is no deadline, for the reason `no_working_time`.
-* A business day is a local date with some working time.
+* A business day is a local date with some working time; a date that never was is none.
 
 How local times become instants is said in `domain.clock`. Instants are aware datetimes, durations are integer
 microseconds; definitions are those of section 5 of the metrics reference.

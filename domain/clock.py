@@ -5,6 +5,7 @@ Rules
 * Local intervals become instants date by date, so that a day of 25 hours has 25 hours. A local time that a clock
   change skips is read with the offset before the change; one that happens twice is its first occurrence (as RFC 5545).
 * Overlapping intervals count once; breaks take away what they cover.
+* A date that a zone has skipped as a whole, as Pacific/Apia did 2011-12-30, has no working time.
 
 Instants are integer microseconds since 1970 UTC, dates are their ordinals (`date.toordinal`). Everything is read from
 tables of 52 weeks, made once for each set of working hours: the price of a year is two searches in a sorted list.
@@ -209,6 +210,8 @@ class Clock:
         midnight = (day - EPOCH_DAY) * DAY
         offset = _offsets(self.zone.key, midnight // BLOCK).throughout(midnight)
         if offset is None:
+            if instant_at(self.instant(day, 0)).astimezone(self.zone).toordinal() > day:
+                return []
             work, breaks = self._times_of(day)
             return _left(self._instants(day, work), self._instants(day, breaks))
         return [(opens + midnight - offset, closes + midnight - offset) for opens, closes in self._ordinary(day)]

@@ -155,6 +155,7 @@ class SupportOutcomesReport(FactsReport):
         rules=(
             f"What comes back within {WINDOW_DAYS} days, of 24 hours, after the resolution counts; later it does not.",
             "A case counts when it was first resolved; as followed up when it was last, as closed when it was closed.",
+            "So `followed_up` of a month changes when a case is reopened later; what counts at the first one stays.",
             f"A follow-up counts within {WINDOW_DAYS} days since the case is closed, or can no longer be reopened.",
             "What ended without a resolution, and where the customer never wrote, cannot be judged.",
             PEOPLE_RULE,

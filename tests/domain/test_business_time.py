@@ -757,3 +757,53 @@ def test_a_century_of_tables_is_not_kept() -> None:
     start, end = datetime(1900, 1, 1, tzinfo=UTC), datetime(2000, 1, 1, tzinfo=UTC)
     assert whole.working_time(start, end) == (end - start).days * 12 * HOUR
     assert whole.working_time(start, end) == (end - start).days * 12 * HOUR
+
+
+# Days that never were
+
+SKIPPED = [
+    ("Pacific/Apia", date(2011, 12, 30)),
+    ("Pacific/Fakaofo", date(2011, 12, 30)),
+    ("Pacific/Kwajalein", date(1993, 8, 21)),
+    ("Pacific/Kiritimati", date(1994, 12, 31)),
+    ("Pacific/Kanton", date(1994, 12, 31)),
+]
+"""Where the International Date Line was moved: the zone, and the date that it skipped."""
+
+
+def minute_by_minute(zone: ZoneInfo, weekly: Week, start: datetime, end: datetime) -> int:
+    """Working time as a second program sees it: of each minute, what the clock on the wall shows."""
+    minutes = 0
+    while start < end:
+        shown = start.astimezone(zone)
+        time_shown = f"{shown:%H:%M}"
+        minutes += any(one.opens <= time_shown < one.closes for one in weekly.days()[shown.weekday()])
+        start += timedelta(minutes=1)
+    return minutes
+
+
+@pytest.mark.parametrize(("name", "skipped"), SKIPPED)
+@pytest.mark.parametrize("hours", [("09:00", "17:00"), ("00:00", "24:00"), ("00:00", "06:30"), ("20:00", "24:00")])
+def test_a_date_that_a_zone_skipped_has_no_working_time(name: str, skipped: date, hours: tuple[str, str]) -> None:
+    weekly = every_day(span(*hours))
+    schedule, zone = always(WorkingHours(time_zone=name, weekly=weekly)), ZoneInfo(name)
+    noon = datetime.combine(skipped, time(12), UTC)
+    start, end = noon - timedelta(days=3), noon + timedelta(days=3)
+    expected = minute_by_minute(zone, weekly, start, end) * 60_000_000
+    assert schedule.working_time(start, end) == expected
+    assert not schedule.is_business_day(skipped)
+    around = (skipped - timedelta(days=1), skipped + timedelta(days=1))
+    assert all(map(schedule.is_business_day, around))
+    assert schedule.business_days_between(*around) == 1
+    assert schedule.add_business_days(around[0], 1) == around[1]
+
+
+def test_a_case_that_was_open_while_apia_skipped_a_friday_took_two_hours() -> None:
+    schedule = always(WorkingHours(time_zone="Pacific/Apia", weekly=weekdays(span("09:00", "17:00"))))
+    apia = ZoneInfo("Pacific/Apia")
+    opened, answered = datetime(2011, 12, 29, 16, tzinfo=apia), datetime(2012, 1, 2, 10, tzinfo=apia)
+    assert schedule.working_time(opened, answered) == 2 * 3_600_000_000
+    assert schedule.deadline(opened, 2 * 3_600_000_000) == answered
+    dated = DatedIntervals(on=date(2011, 12, 30), intervals=(span("09:00", "17:00"),))
+    with_shift = always(WorkingHours(time_zone="Pacific/Apia", shifts=(dated,)))
+    assert with_shift.working_time(opened, answered) == 0

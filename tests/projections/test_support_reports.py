@@ -816,3 +816,12 @@ def test_the_priority_is_that_of_the_time_at_which_it_counts(support: Folded) ->
     position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, KATHERINE_REPLIED, raised, RESOLVED]))
     assert row_of(support, position, "first_response", by=["priority"])["priority"] == Priority.NORMAL
     assert row_of(support, position, "full_resolution", by=["priority"])["priority"] == Priority.CRITICAL
+
+
+def test_the_definitions_say_which_months_change_when_a_case_is_reopened_later() -> None:
+    for report, figure in ((SupportResponseTimesReport, "full resolution"), (SupportOutcomesReport, "followed_up")):
+        (rule,) = (each for each in report.definition.rules if "reopened later" in each)
+        assert figure in rule.lower()
+    assert any(
+        "what stays closed is the first resolution" in each for each in SupportResponseTimesReport.definition.rules
+    )
