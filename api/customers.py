@@ -28,7 +28,7 @@ from api.log_reading import (
 )
 from api.operations import Body, Operation, QueryReader
 from api.patience import ANSWER_SECONDS_MAX, patiently
-from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
+from api.problems import EVENT_IS_UNKNOWN, LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
 from api.requests import Request
 from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
@@ -178,7 +178,7 @@ class CustomerRoutes:
             handler=self._history,
             query=HistoryParameters,
             answers={200: Body({"application/json": HistoryPage}, "A page of the history.", GOES_ON)},
-            problems=(CustomerNotFound, MOMENT_IS_NOT_OVER, LOG_UNAVAILABLE),
+            problems=(CustomerNotFound, MOMENT_IS_NOT_OVER, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
 
     async def _card(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.event_documents import EventDocuments, ShownEvent
 from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named, wrong_parameter
 from api.operations import Body, Handler, Operation, QueryReader
-from api.problems import LOG_UNAVAILABLE
+from api.problems import EVENT_IS_UNKNOWN, LOG_UNAVAILABLE
 from api.requests import Request
 from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
@@ -162,7 +162,7 @@ class EventRoutes:
             handler=self._feed,
             query=FeedParameters,
             answers={200: Body({"application/json": EventPage}, "A page of the log.", GOES_ON)},
-            problems=(LOG_UNAVAILABLE,),
+            problems=(EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
         for aggregate in self._aggregates:
             words = aggregate.collection.replace("-", " ")
@@ -184,7 +184,7 @@ class EventRoutes:
                         {"ETag": "The last version on this page.", **GOES_ON},
                     )
                 },
-                problems=(aggregate.not_found, LOG_UNAVAILABLE),
+                problems=(aggregate.not_found, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
             )
 
     async def _feed(self, request: Request) -> Response:
@@ -232,6 +232,8 @@ class EventRoutes:
             if not matching:
                 raise wrong_parameter(parameter="types", detail="a type is unknown; /openapi.json lists them all")
             found.extend(matching)
+            if name.strip() not in matching:
+                found.append(name.strip())  # the kind, of which newer versions may have more
         return found
 
     def _wait_seconds(self, asked: str | None) -> int:
