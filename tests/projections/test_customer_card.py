@@ -439,7 +439,8 @@ def _tokens_in_statistics(cards: Folded, *, analyze: bool = False) -> set[str]:
         cards.connection.execute(cards.tables.sql("ANALYZE {tokens}"))
     rows = cards.connection.execute(
         "SELECT unnest(coalesce(most_common_vals::text::text[], '{}') "
-        "|| coalesce(histogram_bounds::text::text[], '{}')) FROM pg_stats WHERE attname = 'token' AND schemaname = 'main_read'"
+        "|| coalesce(histogram_bounds::text::text[], '{}')) FROM pg_stats "
+        "WHERE attname = 'token' AND schemaname = 'main_read'"
     ).fetchall()
     return {hashed for (hashed,) in rows}
 
