@@ -224,7 +224,10 @@ class BulkRoute:
         texts = [*splitter.feed(body), *splitter.end()]
         if len(texts) > limits.bulk_atomic_lines_max:
             raise Problem(TOO_MANY_LINES, facts={"lines_max": str(limits.bulk_atomic_lines_max)})
-        lines = [self._decode(number, text, progress.circumstances, how) for number, text in enumerate(texts, 1)]
+        lines = []
+        for number, text in enumerate(texts, 1):
+            lines.append(self._decode(number, text, progress.circumstances, how))
+            await asyncio.sleep(0)  # others are served between two lines
         outcomes: Sequence[Answer | Refusal] = ()
         culprit = next((line for line in lines if line.problem is not None), None)
         if culprit is None:

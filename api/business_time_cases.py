@@ -50,7 +50,7 @@ def cases_in(text: str | bytes) -> Sequence[object]:
     """The cases of a file as they stand there; raises `NotACaseFile`."""
     try:
         document = json.loads(text, parse_float=Decimal)
-    except ValueError as unreadable:
+    except (RecursionError, ValueError) as unreadable:
         raise NotACaseFile(str(unreadable)) from unreadable
     cases = document.get("cases") if isinstance(document, dict) else document
     if not isinstance(cases, list):

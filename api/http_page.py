@@ -29,6 +29,8 @@ table below says who may do what, and nothing else is allowed. A revoked key sto
   are UUIDs; without the first, the trace id of `traceparent` stands in. `On-Behalf-Of` is a pseudonymous id.
 * Every command may carry `occurred_at`, `reason`, `source`, `source_recorded_at` and `dry_run`. Amounts are decimals
   as text, instants name their offset, days and instants are of the years 1900 to 2199, unknown fields are refused.
+* A body is nested at most 20 deep and has at most 40,000 values, an object of it at most 100 members; how long each
+  array may be, the description says. Of a body with more than 1,000 values each array is read up to its first error.
 * Answers have `id`, `version` (also the `ETag`), `position`, `replayed`, `dry_run` and the `events` with their data:
   201 and a `Location` where something was created, else 200.
 * Whatever is not done is answered with a [problem](problems.md); the description names those of each operation.

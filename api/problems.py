@@ -68,7 +68,7 @@ MALFORMED_JSON = _problem(
     "malformed-json",
     400,
     Retry.NEVER,
-    "A body is one JSON value in UTF-8: complete, nested at most 200 deep, no number beyond its range, no NaN.",
+    "A body is one JSON value in UTF-8: complete, nested at most 20 deep, no number beyond its range, no NaN.",
 )
 DUPLICATE_MEMBER = _problem(
     "duplicate-member", 400, Retry.NEVER, "An object has each of its members once: of two, none is the right one."

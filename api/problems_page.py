@@ -10,6 +10,7 @@ from application import customers, products, sales_documents, support_cases  # n
 from application.commands import COMMANDS
 from application.submissions import AnotherCommandWasRefused, StreamHasMoved
 from domain.errors import Refusal
+from projections.reports import DefinitionIsWithdrawn
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "problems.md"
 
@@ -55,7 +56,7 @@ def page() -> str:
 
 def _refusals() -> Iterator[type[Refusal]]:
     yield from (*REFUSALS_OF_EVERY_COMMAND, StreamHasMoved, AnotherCommandWasRefused)
-    yield from (each for each in PROBLEMS_OF_REPORTS if not isinstance(each, ProblemType))
+    yield from (each for each in (*PROBLEMS_OF_REPORTS, DefinitionIsWithdrawn) if not isinstance(each, ProblemType))
     for definition in COMMANDS.values():
         yield definition.aggregate.not_found
         yield from definition.refusals

@@ -31,7 +31,14 @@ from api.service import Limits
 from api.shapes import described
 from application.commands import Role
 from projections.read_model import ReadModelBehind, ReadModelNotFound
-from projections.reports import Asked, ParameterIsInvalid, ReportDefinition, ReportNotFound, Reports
+from projections.reports import (
+    Asked,
+    DefinitionIsWithdrawn,
+    ParameterIsInvalid,
+    ReportDefinition,
+    ReportNotFound,
+    Reports,
+)
 
 READS_REPORTS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.REPORTING, Role.ADMIN})
 """Reports have no personal values in them."""
@@ -66,6 +73,15 @@ class ParameterMeaning(Meaning):
 
 
 @described
+class WithdrawnVersion:
+    """An earlier version of a definition, which was wrong and does not answer any more."""
+
+    version: int
+    changed: str
+    """What the next version tells otherwise."""
+
+
+@described
 class Definition:
     """What a report means, in words."""
 
@@ -79,6 +95,8 @@ class Definition:
     parameters: tuple[ParameterMeaning, ...]
     reasons: tuple[Meaning, ...]
     """Why a value can be null."""
+    withdrawn: tuple[WithdrawnVersion, ...]
+    """Earlier versions that were wrong."""
 
 
 @described
@@ -148,6 +166,7 @@ class ReportRoutes:
         )
         newest = {each.name: each for each in self._reports.definitions()}
         for definition in newest.values():
+            problems = (*PROBLEMS, DefinitionIsWithdrawn) if definition.withdrawn else PROBLEMS
             parameters = tuple(
                 DeclaredParameter(each.name, each.meaning, schema_of(each), each.required, each.repeated)
                 for each in definition.parameters
@@ -165,7 +184,7 @@ class ReportRoutes:
                 query=HowToAnswer,
                 parameters=parameters,
                 answers={200: Body({"application/json": document_of(definition), "text/csv": None}, "The figures.")},
-                problems=PROBLEMS,
+                problems=problems,
             )
             yield Operation(
                 name=f"explain-report-{definition.name}",
@@ -180,7 +199,7 @@ class ReportRoutes:
                 query=WithEvents,
                 parameters=parameters,
                 answers={200: Body({"application/json": EvidenceDocument}, "The events.")},
-                problems=PROBLEMS,
+                problems=problems,
             )
 
     async def _list(self, _request: Request) -> Response:

@@ -256,7 +256,7 @@ def read_timeline_file(text: str | bytes) -> TimelineFile:
         zone = ZoneInfo(str(document.get("time_zone", "UTC")))
         calendars, cases = fields_of(document.get("calendars", {})), fields_of(document.get("cases"))
         expectations = items_of(document.get("expect"))
-    except (KeyError, OSError, TypeError, ValueError) as problem:
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as problem:
         raise NotATimelineFile(_said(problem)) from problem
     reading = _Reading(zone)
     reading.problems.extend(f"{table} is unknown" for table in sorted(document.keys() - _TABLES))

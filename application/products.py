@@ -156,8 +156,10 @@ def _following(product_id: UUID, product: Product, work: UnitOfWork) -> frozense
     """The product and those that come after it, as far as the rule about their number asks."""
     following = {ProductId(product_id)}
     ahead = product.successor_ids
-    while ahead and len(following) <= SUCCESSORS_MAX:
+    while ahead:
         following |= ahead
+        if len(following) > SUCCESSORS_MAX:
+            break
         found = work.read_all(PRODUCT, [str(each) for each in sorted(ahead)], pointer="/successor")
         ahead = frozenset().union(*(each.successor_ids for _, each in found)) - following
     return frozenset(following)

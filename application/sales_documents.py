@@ -20,6 +20,7 @@ from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from domain import sales_document
 from domain.customer import RESERVED_SOURCE, CustomerIsBlocked, CustomerIsInactive
 from domain.sales_document import (
+    LINES_MAX,
     WHOLE_DOCUMENT,
     AdjustmentReason,
     AmountIsTooLarge,
@@ -60,6 +61,8 @@ LineNumber = Annotated[int, Field(ge=1, le=10**9)]
 """As the document numbers its lines; gaps are usual."""
 LineNumberOrWhole = Annotated[int, Field(ge=WHOLE_DOCUMENT, le=10**9)]
 """A line of the invoice; 0 is the invoice as a whole."""
+LINES_READ_MAX = 2 * LINES_MAX
+"""Lines that are read: more than a document may have, so that one that is too long is refused by the rule's name."""
 
 _RATE_REFUSALS = (
     ExchangeRateIsMissing,
@@ -135,7 +138,7 @@ class InvoiceLine(CreditNoteLine):
 class PostInvoice(PostingCommand):
     """Post an invoice."""
 
-    lines: tuple[InvoiceLine, ...]
+    lines: Annotated[tuple[InvoiceLine, ...], Field(max_length=LINES_READ_MAX)]
     contract: Code | None = None
 
 
@@ -170,7 +173,7 @@ def post_invoice(command: PostInvoice, work: UnitOfWork) -> None:
 class PostCreditNote(PostingCommand):
     """Post a credit note that names no invoice, and say why not; one that does is `CreditInvoice`."""
 
-    lines: tuple[CreditNoteLine, ...]
+    lines: Annotated[tuple[CreditNoteLine, ...], Field(max_length=LINES_READ_MAX)]
     credit_reason: CreditReason
     invoice_unknown_because: Reason
 
@@ -240,7 +243,7 @@ class CreditInvoice(VoucherCommand):
     A mere price correction takes back no quantity. A cash discount may name no line.
     """
 
-    lines: tuple[CreditLine, ...]
+    lines: Annotated[tuple[CreditLine, ...], Field(max_length=LINES_READ_MAX)]
     credit_reason: CreditReason
 
 

@@ -3,8 +3,8 @@
 `occurred_at` says when it happened; that is what counts, not when it was sent.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import Field
@@ -87,6 +87,8 @@ CASE = Aggregate("support-case", "support-cases", SupportCase, evolve, CaseNotFo
 
 REFERENCES_MAX = 100
 """More invoices than anybody asks about at once."""
+LINKS_MAX: Final = 1_000
+"""How many links a message follows to where it is recorded: each case on the way is read, one after the other."""
 
 Score: TypeAlias = Annotated[int, Field(ge=0, le=10)]
 """Of the widest scale; each scale has its own bounds."""
@@ -288,9 +290,7 @@ def receive_customer_message(command: ReceiveCustomerMessage, work: UnitOfWork) 
     """See `SupportCase.receive`, or `SupportCase.follow_up` after the end of the case."""
     at = work.metadata.occurred_at
     addressed = _target(work)
-    case_id, case = CaseId(work.target_id), addressed
-    while (next_id := case.goes_on_in(at)) is not None:
-        case_id, case = next_id, work.read(CASE, str(next_id), pointer="")[1]
+    case_id, case = _where_it_goes_on(addressed, work)
     if command.contact_id is not None:
         _must_be_known(
             command.contact_id, _customer(None if case.customer_id is None else str(case.customer_id), work)[1]
@@ -325,6 +325,27 @@ def receive_customer_message(command: ReceiveCustomerMessage, work: UnitOfWork) 
     if case_id != work.target_id:
         forwarded = CustomerMessageForwarded(case_id=recorded_in, message_id=message.message_id)
         work.record(forwarded, customer_id=addressed.customer_id)
+
+
+def _where_it_goes_on(addressed: SupportCase, work: UnitOfWork) -> tuple[CaseId, SupportCase]:
+    """The case in which a message to this one is recorded, or of which one more follow-up case is opened for it.
+
+    A follow-up case may have been merged back into one that it goes on from. Where the links come back to a case, or
+    are more than `LINKS_MAX`, the last case on the way that has ended gets a follow-up case.
+    """
+    at = work.metadata.occurred_at
+    case_id, case = CaseId(work.target_id), addressed
+    seen = {case_id}
+    ended: tuple[CaseId, SupportCase] | None = None
+    while (next_id := case.goes_on_in(at)) is not None:
+        is_far = len(seen) > LINKS_MAX
+        if case.needs_follow_up(at) and not is_far:
+            ended = case_id, case
+        if ended is not None and (is_far or next_id in seen):
+            return ended
+        case_id, case = next_id, work.read(CASE, str(next_id), pointer="")[1]
+        seen.add(case_id)
+    return case_id, case
 
 
 @immutable
@@ -479,16 +500,21 @@ class WaitForCustomer(CaseCommand):
 def wait_for_customer(command: WaitForCustomer, work: UnitOfWork) -> None:
     """See `SupportCase.wait_for_customer`."""
     case = _target(work)
-    merged = dict(_merged_into(case, work))
+    merged = _merged_into(case, work)
     begun = case.wait_for_customer(work.metadata.occurred_at, _by(command, work), merged)
     work.record(*begun, customer_id=case.customer_id)
 
 
-def _merged_into(case: SupportCase, work: UnitOfWork) -> Iterator[tuple[CaseId, SupportCase]]:
-    """The cases that go on in this one, and those that go on in them."""
-    for case_id, merged in work.read_all(CASE, [str(each) for each in case.merged_from], pointer=""):
-        yield CaseId(case_id), merged
-        yield from _merged_into(merged, work)
+def _merged_into(case: SupportCase, work: UnitOfWork) -> Mapping[CaseId, SupportCase]:
+    """The cases that go on in this one, and those that go on in them: each once, those of one distance together."""
+    merged: dict[CaseId, SupportCase] = {}
+    ahead: Sequence[CaseId] = case.merged_from
+    while ahead:
+        found = work.read_all(CASE, [str(each) for each in ahead], pointer="")
+        merged.update((CaseId(case_id), each) for case_id, each in found)
+        further = dict.fromkeys(case_id for _, each in found for case_id in each.merged_from)
+        ahead = [case_id for case_id in further if case_id not in merged]
+    return merged
 
 
 @immutable

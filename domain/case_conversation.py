@@ -77,9 +77,15 @@ class Conversation:
         elif self._first_reply is not None:
             self._wait(message, goes_on=goes_on)
 
-    def person_replied(self, reply: Reply, *, is_live: bool = False, is_later: bool = True) -> None:
-        """A person answered in public; `is_later` says whether the case had been opened before."""
-        self.replies.append(reply)
+    def person_replied(
+        self, reply: Reply, *, is_live: bool = False, is_later: bool = True, opens: bool = False
+    ) -> None:
+        """A person answered in public; `is_later` says whether the case had been opened before.
+
+        A message with which we open a case ourselves replies to nothing, unless the customer had written before.
+        """
+        if self.customer_messages or not opens:
+            self.replies.append(reply)
         self._is_answered = True
         self.end_pause(reply.at)
         if self._later_reply is None and is_later:

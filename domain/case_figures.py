@@ -300,14 +300,16 @@ class Verdict:
 def one_touch(timeline: CaseTimeline, window: timedelta) -> Verdict | None:
     """Whether the case was resolved with one public reply of a person, and not reopened within the window.
 
-    None while the case was never resolved. It counts at the first resolution.
+    A message to a customer who had not written yet replies to nothing, once the customer has. None while the case was
+    never resolved. It counts at the first resolution.
     """
     if not timeline.resolutions:
         return None
     over = timeline.resolutions[0].at + window
     replies = [reply.at for reply in timeline.replies if reply.at < over]
     failed = _failed([*replies[1:], *_reopened_before(over, timeline)], timeline)
-    return failed or Verdict(value=len(replies) == 1, settled_at=over)
+    is_answered = all(replies and replies[-1] >= message for message in timeline.customer_messages[:1])
+    return failed or Verdict(value=len(replies) == 1 and is_answered, settled_at=over)
 
 
 def first_contact_resolution(timeline: CaseTimeline, window: timedelta) -> Verdict | None:

@@ -351,7 +351,7 @@ class CaseReader:
                 self._said.customer_wrote(message, needs_reply=needed, goes_on=self._course.status in ACTIVE)
             elif step is Step.PERSON_REPLIED:
                 reply = self._reply(written_at, position, opened.staff_id)
-                self._said.person_replied(reply, is_live=opened.answered_live, is_later=False)
+                self._said.person_replied(reply, is_live=opened.answered_live, is_later=False, opens=True)
 
     def _customer_wrote(self, event: CustomerMessageReceived, at: datetime, position: int) -> None:
         self._take(Step.CUSTOMER_WROTE, at, position)

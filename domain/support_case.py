@@ -11,7 +11,8 @@ Rules
 * A case waits for the customer only after a person has answered the customer's last message in public.
 * A message of the customer ends waiting, and reopens a resolved case within the window left for that.
 * Closed is final: a later message opens a follow-up case, and so do messages after the window of a resolved case and to
-  a withdrawn one. Where there is a follow-up case already, or the case was merged, the message goes there.
+  a withdrawn one. Where there is a follow-up case already, or the case was merged, the message goes there; but where
+  the follow-up case was merged back, there is one more.
 * Closed, merged and withdrawn cases and spam accept no replies, and nothing else that moves a case. A resolved case is
   reopened before anything else goes on, within its window.
 * The window for reopening ends after the resolution.
@@ -374,7 +375,7 @@ class SupportCase:
         status = self._must_be_active(at)
         if status is CaseStatus.WAITING_ON_CUSTOMER:
             return ()
-        if not self.lenient and not (self._has_replied(at) and self.is_answered(at, merged)):
+        if not self.lenient and not (self.has_replied(at) and self.is_answered(at, merged)):
             raise CustomerAwaitsReply
         return (WaitForCustomerBegun(at=at, by=by),)
 
@@ -594,24 +595,32 @@ class SupportCase:
         if not ended and not self.lenient:
             raise CaseWasNeverResolved
 
-    def _has_replied(self, at: datetime, since: datetime | None = None) -> bool:
+    def has_replied(self, at: datetime, since: datetime | None = None) -> bool:
         """Whether a person replied in public up to an instant, and since another one."""
         replies = (mark.at for mark in self.marks if mark.step is Step.PERSON_REPLIED)
         return any(reply <= at and (since is None or reply >= since) for reply in replies)
 
     def is_answered(self, at: datetime, merged: Mapping[CaseId, "SupportCase"]) -> bool:
         """Whether no message of the customer is without a reply, of those too that came with merged cases."""
+        waiting: list[tuple[SupportCase, datetime]] = [(self, at)]
+        while waiting:
+            case, until = waiting.pop()
+            if case.wrote_last(until):
+                return False
+            merges = (
+                (merged[case_id], mark.at)
+                for case_id in case.merged_from
+                for mark in merged[case_id].marks
+                if mark.step is Step.MERGE and mark.at <= until
+            )
+            waiting += [(other, since) for other, since in merges if not case.has_replied(until, since)]
+        return True
+
+    def wrote_last(self, at: datetime) -> bool:
+        """Whether the customer wrote to this case last, up to an instant."""
         talk = (Step.CUSTOMER_WROTE, Step.PERSON_REPLIED)
         last = next((mark.step for mark in reversed(self.marks) if mark.at <= at and mark.step in talk), None)
-        if last is Step.CUSTOMER_WROTE:
-            return False
-        merges = (
-            (mark.at, merged[case_id])
-            for case_id in self.merged_from
-            for mark in merged[case_id].marks
-            if mark.step is Step.MERGE and mark.at <= at
-        )
-        return all(self._has_replied(at, since) or case.is_answered(since, merged) for since, case in merges)
+        return last is Step.CUSTOMER_WROTE
 
     def _flagged(self, message: SomeMessage) -> SomeMessage:
         return replace(message, late_recorded=self._is_late(message.at))

@@ -17,6 +17,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+from pydantic_core import from_json
+
 from domain.errors import NotFound, Refusal
 from domain.values import minor_units
 from projections.read_model import ReadModels, Snapshot
@@ -28,6 +30,8 @@ Row: TypeAlias = Mapping[str, object]
 RATIO_PLACES: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=80)
 """More digits than any sum has, whatever the program that calls us has chosen."""
+POSITIONS_END: Final = 2**63
+"""Positions are below this, as the database counts them."""
 PAGE_ROWS: Final = 100
 """Rows of an answer when the question does not say."""
 PAGE_ROWS_MAX: Final = 10_000
@@ -42,6 +46,19 @@ class ParameterIsInvalid(Refusal):
 
 class ReportNotFound(NotFound):
     """There is no report of this name, or not in this version of its definition."""
+
+
+class DefinitionIsWithdrawn(NotFound):
+    """A definition that was wrong is not kept: a later version of it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """An earlier version of a definition, which was wrong."""
+
+    version: int
+    changed: str
+    """What the next version tells otherwise, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,8 @@ class ReportDefinition:
     """Why a value can be null."""
     moment: str | None = None
     """The parameter that is an instant, and the moment of the question where nobody says another one."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Earlier versions that are not kept, and what has changed since each."""
 
     def document(self) -> Mapping[str, object]:
         """The definition as JSON values."""
@@ -115,6 +134,7 @@ class ReportDefinition:
                 for each in self.parameters
             ],
             "reasons": [{"name": each.name, "meaning": each.meaning} for each in self.reasons],
+            "withdrawn": [{"version": each.version, "changed": each.changed} for each in self.withdrawn],
         }
 
 
@@ -224,14 +244,17 @@ class Reports:
     async def run(self, name: str, asked: "Asked") -> ReportAnswer:
         """Answer a question at a position, else at the checkpoint or where its cursor comes from.
 
-        Raises `ReportNotFound`, `ParameterIsInvalid`, `ReadModelBehind` and `ReadModelNotFound`.
+        Raises `ReportNotFound`, `DefinitionIsWithdrawn`, `ParameterIsInvalid`, `ReadModelBehind` and
+        `ReadModelNotFound`.
         """
 
         async def answer(snapshot: Snapshot) -> ReportAnswer:
             report = self._of(name, snapshot.version)
             return await report.run(snapshot, asked.parameters_of(report.definition))
 
-        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
+        return await self._models.read(
+            self._model(name, asked.version), answer, version=asked.version, position=asked.at()
+        )
 
     async def evidence(self, name: str, asked: "Asked") -> Evidence:
         """The events behind a figure; raises what `run` raises."""
@@ -240,17 +263,22 @@ class Reports:
             report = self._of(name, snapshot.version)
             return await report.evidence(snapshot, asked.parameters_of(report.definition))
 
-        return await self._models.read(self._model(name), answer, version=asked.version, position=asked.at())
+        return await self._models.read(
+            self._model(name, asked.version), answer, version=asked.version, position=asked.at()
+        )
 
     async def wait(self, name: str, position: int, *, seconds_max: float, version: int | None = None) -> int:
         """Wait until the report can be evaluated at a position; raises `ReadModelBehind` when in vain."""
-        return await self._models.wait(self._model(name), position, seconds_max=seconds_max, version=version)
+        return await self._models.wait(self._model(name, version), position, seconds_max=seconds_max, version=version)
 
-    def _model(self, name: str) -> str:
-        model = next((each.definition.model for each in self._reports if each.definition.name == name), None)
-        if model is None:
+    def _model(self, name: str, version: int | None) -> str:
+        definitions = [each.definition for each in self._reports if each.definition.name == name]
+        if not definitions:
             raise ReportNotFound(report=name)
-        return model
+        for withdrawn in (each for definition in definitions for each in definition.withdrawn):
+            if withdrawn.version == version:
+                raise DefinitionIsWithdrawn(report=name, version=version, changed=withdrawn.changed)
+        return definitions[0].model
 
     def _of(self, name: str, version: int) -> Report:
         for each in self._reports:
@@ -362,7 +390,7 @@ class Question:
         if cursor is None:
             return int(value or PAGE_ROWS), None
         read = _read_cursor(cursor)
-        if read.made_for != _fingerprint(fingerprint):
+        if read.made_for != _fingerprint([fingerprint, read.last, read.moment]):
             raise invalid(name="cursor", because="it belongs to another question")
         return int(value or PAGE_ROWS), read.last
 
@@ -383,7 +411,8 @@ class _Cursor(NamedTuple):
 
 def make_cursor(position: int, fingerprint: object, last: Sequence[str], moment: datetime | None = None) -> str:
     """What gets the page after the row `last` of a question, at the same position and the same moment."""
-    content = canonical_json([position, _fingerprint(fingerprint), list(last), moment])
+    when = None if moment is None else moment.isoformat()
+    content = canonical_json([position, _fingerprint([fingerprint, list(last), when]), list(last), when])
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
@@ -399,11 +428,12 @@ def next_cursor(snapshot: Snapshot, fingerprint: object, orders: Sequence[Sequen
 
 def _read_cursor(cursor: str) -> _Cursor:
     try:
-        content = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        # `json.loads` has an error of its own for what is nested too deep, and lets half a character through.
+        content = from_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except ValueError as error:
         raise invalid(name="cursor", because="it is not one that an answer gave") from error
     match content:
-        case [int(position), str(made_for), [*last], str() | None as moment] if position >= 0 and all(
+        case [int(position), str(made_for), [*last], str() | None as moment] if 0 <= position < POSITIONS_END and all(
             isinstance(each, str) for each in last
         ):
             return _Cursor(position, made_for, last, moment)

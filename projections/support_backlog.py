@@ -17,7 +17,7 @@ from projections.reports import (
     Word,
     next_cursor,
 )
-from projections.support_response_times import NAME, VERSION
+from projections.support_response_times import NAME, VERSION, WITHDRAWN
 from projections.support_selection import (
     COLUMNS,
     DIMENSIONS,
@@ -58,6 +58,7 @@ class SupportBacklogReport:
     definition = ReportDefinition(
         name="support_backlog",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Support backlog",

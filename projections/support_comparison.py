@@ -21,7 +21,7 @@ from projections.support_reports import (
     shown_running,
     up_to_its_end,
 )
-from projections.support_response_times import NAME, VERSION
+from projections.support_response_times import NAME, VERSION, WITHDRAWN
 from projections.support_selection import (
     PAGING,
     PEOPLE_MIN,
@@ -64,6 +64,7 @@ class SupportComparisonReport(TimesReport):
     definition = ReportDefinition(
         name="support_comparison",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Support before and after",

@@ -15,7 +15,7 @@ from projections.reports import Parameter, Parameters, Question, ReportAnswer, R
 from projections.reports import ratio as share
 from projections.statistics import wilson
 from projections.support_facts import BY, FROM, OF_MONTH, TO, Excluded, FactsReport, Selection, count, shown_excluded
-from projections.support_response_times import NAME, VERSION
+from projections.support_response_times import NAME, VERSION, WITHDRAWN
 from projections.support_selection import (
     DIMENSIONS,
     PAGING,
@@ -147,6 +147,7 @@ class SupportOutcomesReport(FactsReport):
     definition = ReportDefinition(
         name="support_outcomes",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Support outcomes",
@@ -308,6 +309,7 @@ class SupportSatisfactionReport(FactsReport):
     definition = ReportDefinition(
         name="support_satisfaction",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Support satisfaction",

@@ -32,7 +32,7 @@ from projections.support_facts import (
     Selection,
     shown_excluded,
 )
-from projections.support_response_times import NAME, VERSION
+from projections.support_response_times import NAME, VERSION, WITHDRAWN
 from projections.support_selection import (
     DIMENSIONS,
     PAGING,
@@ -141,6 +141,7 @@ class SupportResponseTimesReport(TimesReport):
     definition = ReportDefinition(
         name=NAME,
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Support response times",

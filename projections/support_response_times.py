@@ -31,6 +31,7 @@ from projections.case_entries import (
 )
 from projections.known_cases import Case, Counts, KnownCases, Row
 from projections.read_model import Page, copy_array, copy_id, copy_text
+from projections.reports import Withdrawn
 from projections.support_lines import beginning, fact_lines, phase_lines
 from projections.support_tables import (
     CALENDARS,
@@ -45,7 +46,13 @@ from projections.support_tables import (
 )
 
 NAME: Final = "support_response_times"
-VERSION: Final = 1
+VERSION: Final = 2
+WITHDRAWN: Final = (
+    Withdrawn(
+        version=1,
+        changed="A message with which we open a case is no reply, so that it makes no one-touch.",
+    ),
+)
 
 _CASES_AT_ONCE: Final = 1_000
 """Cases that a revised calendar concerns are told anew in groups of so many: some 10 MB."""

@@ -29,7 +29,7 @@ from projections.reports import (
     Word,
     next_cursor,
 )
-from projections.support_response_times import NAME, VERSION
+from projections.support_response_times import NAME, VERSION, WITHDRAWN
 from projections.support_selection import (
     COLUMNS,
     DIMENSIONS,
@@ -76,6 +76,7 @@ class WaitingNowReport:
     definition = ReportDefinition(
         name="waiting_now",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         moment="valid_at",
         title="Waiting now",

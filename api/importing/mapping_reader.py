@@ -21,7 +21,7 @@ def read_mapping(path: Path, commands: Mapping[str, CommandFields]) -> ImportMap
     except (OSError, UnicodeError) as error:
         message = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise MappingError(message) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         message = f"{path} is not TOML: {error}"
         raise MappingError(message) from error
     return _Reader(Section(Source(path, text), (), table), commands).mapping()

@@ -175,7 +175,7 @@ class TestMetricRules:
 
 
 class TestUnreadable:
-    @pytest.mark.parametrize("text", ["", "{", "[", '"cases"', "{}", '{"cases": {}}', "7", b"\xff\xfe"])
+    @pytest.mark.parametrize("text", ["", "{", "[", '"cases"', "{}", '{"cases": {}}', "7", "[" * 7_000, b"\xff\xfe"])
     def test_what_is_no_file_of_cases(self, text: str | bytes) -> None:
         with pytest.raises(NotACaseFile):
             check_business_time(text)

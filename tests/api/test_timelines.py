@@ -43,6 +43,10 @@ def refused(text: str | bytes) -> list[str]:
     return str(refusal.value).splitlines()
 
 
+def test_a_file_that_is_nested_without_an_end_is_refused() -> None:
+    assert refused(f"title = {'[' * 7_000}")
+
+
 # The worked timelines
 
 

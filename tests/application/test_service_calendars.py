@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from application.ports import NewEvent, Stream
 from application.service_calendars import CALENDAR, DefineCalendar, ReviseCalendar
-from domain.service_calendar import CalendarIdentifierIsTaken, CalendarNotFound, CalendarNumberIsTaken
+from domain.service_calendar import CalendarIdentifierIsTaken, CalendarNotFound, CalendarNumberIsTaken, CalendarRevised
 from tests.application.test_customers import NEW, Log, claims, decide, validate
 from tests.colleagues import (
     BERLIN_OFFICE,
@@ -101,3 +101,21 @@ def test_the_days_of_a_calendar_are_days_of_this_world_and_written_as_such(where
 
 def _on(where: str, day: object) -> object:
     return day if where == "holidays" else {"on": day, "intervals": []}
+
+
+def test_a_calendar_takes_no_more_than_a_door_says_and_one_that_was_stored_with_more_still_loads() -> None:
+    often = [
+        {"opens": f"{hour:02}:{minute:02}", "closes": f"{hour:02}:{minute:02}:30"}
+        for hour in range(24)
+        for minute in range(60)
+    ]
+    hours = {"time_zone": "Europe/Berlin", "weekly": {"monday": often}, "holidays": ["2026-01-01"] * 1_001}
+    with pytest.raises(ValidationError) as refused:
+        validate("revise-calendar", LABOUR_DAY | {"hours": hours})
+    assert {error["loc"][:3] for error in refused.value.errors()} == {
+        ("hours", "weekly", "monday"),
+        ("hours", "holidays"),
+    }
+    stored = json.dumps({"hours": hours, "effective_from": "2026-01-01T00:00:00Z"})
+    loaded = TypeAdapter(CalendarRevised).validate_json(stored)
+    assert (len(loaded.hours.weekly.monday), len(loaded.hours.holidays)) == (1_440, 1_001)

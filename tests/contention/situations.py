@@ -7,7 +7,7 @@ from typing import Any
 from application.commands import Command
 from application.products import DeclareSubstitute, DeclareSuccessor, DiscontinueProduct
 from application.sales_documents import CreditInvoice, CreditLine, CreditNoteLine, PostAdjustment, PostCreditNote
-from application.service_calendars import DefineCalendar
+from application.service_calendars import DefineCalendar, Hours
 from application.staff import DefineTeam, RegisterStaff
 from application.support_cases import CloseCase, MergeCase, OpenCase, ReceiveCustomerMessage, SendPublicReply
 from domain.case_events import ActorClass, CaseKind
@@ -15,7 +15,6 @@ from domain.customer import Channel, Department
 from domain.product import SubstituteDirection
 from domain.sales_document import AdjustmentReason, CreditReason
 from domain.values import ExternalIdentifier
-from tests.colleagues import BERLIN_OFFICE
 from tests.commands import NOON, invoice, register, register_product
 from tests.contention.processes import Asked
 from tests.people import APRIL, JANUARY
@@ -85,7 +84,7 @@ def staff(number: str, **fields: Any) -> Command:
 
 def calendar(number: str, **fields: Any) -> Command:
     """Office hours."""
-    return DefineCalendar(calendar_number=number, name="Office", hours=BERLIN_OFFICE, **fields)
+    return DefineCalendar(calendar_number=number, name="Office", hours=Hours(time_zone="Europe/Berlin"), **fields)
 
 
 def product(number: str, **fields: Any) -> Command:

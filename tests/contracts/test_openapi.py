@@ -143,6 +143,20 @@ def test_no_schema_is_an_untyped_object() -> None:
     assert untyped == []
 
 
+def test_every_array_of_a_command_has_a_limit() -> None:
+    def arrays(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for inner, part in schemas(schema, place):
+            if "$ref" in part:
+                yield from arrays(resolved(part), f"{inner}/{part['$ref'].rpartition('/')[2]}")
+            elif part.get("type") == "array":
+                yield inner, part
+
+    commands = {path: operation for path, _, operation in operations() if "requestBody" in operation}
+    found = [each for path, operation in commands.items() for each in arrays(operation["requestBody"], path)]
+    assert len(found) > len(commands) > len(COMMANDS)
+    assert [place for place, array in found if "maxItems" not in array] == []
+
+
 def test_no_schema_lets_anything_pass() -> None:
     structure = {"properties", "patternProperties", "$defs", "schemas", "mapping"}
     anything = [

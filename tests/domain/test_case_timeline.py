@@ -623,7 +623,40 @@ def test_who_never_wrote_had_no_first_contact() -> None:
     outbound = replace(ACME_COMPLAINED, opened_by=ActorClass.AGENT_PUBLIC, direction=Direction.OUTBOUND)
     of = measured(timeline(outbound, RESOLVED), WEEK_LATER)
     assert (of.first_contact_resolution.value, of.first_contact_resolution.reason) == (None, Reason.OUTBOUND)
-    assert of.one_touch.value is True
+
+
+BEGUN_BY_US = replace(ACME_COMPLAINED, opened_by=ActorClass.AGENT_PUBLIC, direction=Direction.OUTBOUND)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ((BEGUN_BY_US,), False),
+        ((BEGUN_BY_US, wrote(monday(10))), False),
+        ((BEGUN_BY_US, wrote(monday(10)), replied(monday(11))), True),
+        ((BEGUN_BY_US, wrote(monday(10)), replied(monday(11)), replied(monday(12))), False),
+        ((BEGUN_BY_US, wrote(monday(10), live=True)), True),
+        ((BEGUN_BY_US, wrote(monday(8))), True),
+        ((replace(BEGUN_BY_US, opened_by=ActorClass.AGENT_INTERNAL), replied(monday(9)), wrote(monday(10))), False),
+        ((ACME_ASKED_LIVE,), True),
+    ],
+    ids=[
+        "nobody wrote",
+        "nobody replied",
+        "one reply",
+        "two",
+        "a call",
+        "to what was written before",
+        "said before the customer wrote",
+        "a call that opened it",
+    ],
+)
+def test_what_we_say_before_the_customer_does_is_no_reply(told: Sequence[SupportCaseEvent], expected: object) -> None:
+    line = timeline(*told, RESOLVED)
+    of = measured(line, WEEK_LATER)
+    assert of.one_touch.value is expected
+    if line.customer_messages:
+        assert (of.first_response.reason is Reason.RESOLVED_WITHOUT_REPLY) <= (expected is False)
 
 
 # Laws

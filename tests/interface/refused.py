@@ -6,7 +6,7 @@ from typing import Any
 
 from application.shapes import NAME_LENGTH_MAX
 from domain.sales_document import LINES_MAX
-from tests.interface.accepted import CREDIT, HELP_DESK, HOURS, NOBODY, RATE, SHOP, Body
+from tests.interface.accepted import CREDIT, HELP_DESK, NOBODY, RATE, SHOP, Body
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 FOR_A_DAY = {"occurred_at": "2025-12-02T09:00:00Z", "reopen_until": "2025-12-03T09:00:00Z"}
@@ -88,12 +88,7 @@ REFUSED: Mapping[str, Refused] = {
     "invoice-has-no-such-line": Refused({"lines": [CREDIT | {"line_no": 2}]}),
     "credit-exceeds-open-amount": Refused({"lines": [CREDIT | {"net_amount": "25.01"}]}),
     "credit-exceeds-open-quantity": Refused({"lines": [CREDIT | {"quantity": "2"}]}),
-    "event-is-too-large": Refused(
-        {
-            "lines": _numbered({**LINE, "description": "Ü" * NAME_LENGTH_MAX}, LINES_MAX),
-            "hours": {**HOURS, "breaks": [{"on": "2026-01-01"}] * 40_000},
-        }
-    ),
+    "event-is-too-large": Refused({"lines": _numbered({**LINE, "description": "Ü" * NAME_LENGTH_MAX}, LINES_MAX)}),
     # Calendars, staff, teams
     "calendar-number-is-taken": Refused({"calendar_number": "H-1"}),
     "calendar-identifier-is-taken": Refused({"external_identifiers": [HELP_DESK]}),

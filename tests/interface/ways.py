@@ -97,6 +97,7 @@ WAYS: Mapping[str, Way] = {
     "read-model-not-found": Way(service="new"),
     "read-model-behind": Way(_query("min_position={position}"), service="hasty"),
     "read-model-unavailable": Way(service="without-models"),
+    "definition-is-withdrawn": Way(_query("definition_version=1")),
     "report-not-found": Way(service="overtaken"),
     "too-busy": Way(service="busy"),
     "too-many-requests": Way(service="crowded"),

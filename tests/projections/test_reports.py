@@ -1,23 +1,31 @@
 """How questions are read and answers written, whatever the report."""
 
+import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.read_model import ReadModels
 from projections.reports import (
+    Asked,
+    DefinitionIsWithdrawn,
     Evidence,
     Parameter,
     ParameterIsInvalid,
     Question,
     ReportAnswer,
     ReportDefinition,
+    Reports,
+    Withdrawn,
     Word,
     canonical_json,
     make_cursor,
@@ -25,6 +33,8 @@ from projections.reports import (
     quantity,
     ratio,
 )
+from tests.asynchronous import asynchronous
+from tests.commands import NOON
 
 DEFINITION = ReportDefinition(
     name="loaves",
@@ -47,6 +57,31 @@ DEFINITION = ReportDefinition(
     ),
     reasons=(Word("cold_oven", "The oven was cold."),),
 )
+
+
+@asynchronous
+async def test_a_withdrawn_version_is_refused_with_what_has_changed_and_no_other_one_is() -> None:
+    """Whether the figures are asked for, their events or when they will be there."""
+
+    class Loaves:
+        definition = replace(DEFINITION, withdrawn=(Withdrawn(version=1, changed="Rolls are left out."),))
+
+    def connect() -> NoReturn:
+        raise ConnectionError
+
+    reports = Reports(ReadModels(connect, "any"), [Loaves()])  # type: ignore[list-item]  # it is not asked
+    for ask in (
+        reports.run,
+        reports.evidence,
+        lambda name, asked: reports.wait(name, 1, version=asked.version, seconds_max=1),
+    ):
+        with pytest.raises(DefinitionIsWithdrawn) as refusal:
+            await ask("loaves", Asked(parameters={}, moment=NOON, version=1))
+        assert refusal.value.details == {"report": "loaves", "version": "1", "changed": "Rolls are left out."}
+        for kept in (None, 2):
+            with pytest.raises(ConnectionError):
+                await ask("loaves", Asked(parameters={}, moment=NOON, version=kept))
+    assert Loaves.definition.document()["withdrawn"] == [{"version": 1, "changed": "Rolls are left out."}]
 
 
 def asked(**parameters: str | list[str]) -> Question:
@@ -95,6 +130,11 @@ def test_what_is_absent_is_none() -> None:
     assert question.listed("by", ["baker"], 1) == ()
 
 
+def written(content: bytes) -> str:
+    """What somebody makes up as a cursor."""
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -112,6 +152,13 @@ def test_what_is_absent_is_none() -> None:
         ("cursor", "?"),
         ("cursor", "bm8"),
         ("cursor", make_cursor(-1, "loaves", ["Ada"])),
+        ("cursor", make_cursor(2**63, "loaves", ["Ada"])),
+        ("cursor", written(b"[" * 7_000)),
+        ("cursor", written(b"[" * 100 + b"]" * 100)),
+        ("cursor", written(b'[1,"1",["\\ud800"],null]')),
+        ("cursor", written(b"9" * 7_000)),
+        ("cursor", written(b"[NaN]")),
+        ("cursor", "\u00e9"),
         ("cursor", make_cursor(3, "rolls", ["Ada"])),
     ],
 )
@@ -120,6 +167,17 @@ def test_a_parameter_in_another_form_is_refused_by_name_and_not_repeated(name: s
         _read_all(**{"baker": "Ada", name: value})
     assert refused.value.pointer == f"/{name}"
     assert value not in refused.value.details["because"].split()
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"Ada", b"Bob"), (b"12:00", b"13:00")])
+def test_a_cursor_that_somebody_has_changed_is_refused(old: bytes, new: bytes) -> None:
+    moment = datetime(2026, 4, 1, 12, tzinfo=UTC)
+    given = make_cursor(17, "loaves", ["Ada"], moment)
+    content = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
+    assert old in content
+    assert asked(baker="Ada", cursor=given).page("loaves") == (100, ["Ada"])
+    with pytest.raises(ParameterIsInvalid):
+        asked(baker="Ada", cursor=written(content.replace(old, new))).page("loaves")
 
 
 def _read_all(**parameters: str) -> None:

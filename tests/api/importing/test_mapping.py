@@ -132,6 +132,11 @@ def test_what_is_no_toml_is_named_by_its_line(tmp_path: Path) -> None:
         mapping_of(tmp_path, 'name = "mill"\ncolumns = \n')
 
 
+def test_a_mapping_that_is_nested_without_an_end_is_none(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"mapping\.toml is not TOML"):
+        mapping_of(tmp_path, f"name = {'[' * 7_000}")
+
+
 def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"absent\.toml cannot be read"):
         read_mapping(tmp_path / "absent.toml", COMMANDS)
