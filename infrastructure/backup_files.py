@@ -6,7 +6,7 @@ The manifest is written last. A folder without one is no backup, whatever else i
 import gzip
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import BufferedIOBase, BufferedWriter, RawIOBase
@@ -19,6 +19,7 @@ from typing_extensions import Buffer, override
 
 from infrastructure.log_digest import DIGEST_BYTES, DIGESTS_FILE, KnownLog
 from infrastructure.passwords import write_secret
+from infrastructure.table_digest import digest_of
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1024 * 1024
@@ -118,6 +119,8 @@ class Manifest(_Kept):
     """Fingerprints of those that the keys in the backup are wrapped by."""
     tables: Mapping[str, tuple[str, ...]]
     """The columns of each table, in the order of its file."""
+    table_digests: Mapping[str, Digest] = Field(default_factory=dict)
+    """SHA-256 of the rows of each table but `events`, in the order of its primary key."""
     files: Mapping[FileName, KeptFile]
     """Every file of the backup but the manifest."""
 
@@ -167,6 +170,18 @@ class Backup:
             message = f"{digests} does not belong to the {MANIFEST} beside it."
             raise NotABackup(message)
         return known
+
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """The tables of which the manifest has no digest: those of backups that an older Rapport has taken."""
+        return tuple(table for table in self.manifest.tables if table not in {"events", *self.manifest.table_digests})
+
+    def verify_table(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Raise `NotABackup` if this is not the table that was backed up."""
+        expected = self.manifest.table_digests.get(name)
+        if expected is not None and digest_of(chunks) != expected:
+            message = f"The table {name} in {self.folder} is not the one that was backed up."
+            raise NotABackup(message)
 
     def require_data(self) -> None:
         """Raise `NotABackup` if there is nothing that could be restored."""

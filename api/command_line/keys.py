@@ -4,16 +4,18 @@ from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from api.command_line.tenants import opened
+from api.command_line.tenants import key_file, opened
 from api.command_line.terminal import CommandFailed, messages, output, settings_of, table
 from application.commands import Role
 from application.keys import ApiKey
 from infrastructure.api_keys import ApiKeyNotFound, ApiKeys
+from infrastructure.revocations import RevocationJournal, Revocations
 
 
 def run(given: Namespace) -> int:
     """Do what is asked with the keys of a tenant."""
-    with opened(settings_of(given), "rapport keys") as (_, operator, tenant):
+    settings = settings_of(given)
+    with opened(settings, "rapport keys") as (_, operator, tenant):
         keys = ApiKeys(operator, tenant.schema)
         match given.action:
             case "create":
@@ -22,6 +24,8 @@ def run(given: Namespace) -> int:
                 _list(keys)
             case "revoke":
                 _revoke(keys, given.which)
+                journal = RevocationJournal(key_file(settings).path.parent, tenant.id)
+                journal.add(Revocations.of(operator, tenant.schema))
     return 0
 
 
