@@ -34,15 +34,15 @@ from api.service import Limits, Service
 from api.submissions import SubmissionMaker, form_of
 from application import customers, products, sales_documents, support_cases  # noqa: F401 - registers their commands
 from application.commands import AGGREGATES, COMMANDS
-from application.keys import KeyRing, Usable
+from application.keys import Credentials, CredentialUses, KeyRing
 from application.writer import Writer, WriterLimits
-from infrastructure.api_keys import UsableKeys
 from infrastructure.codec import Codec
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile
 from infrastructure.event_store import AsyncPool, LogReader, PostgresEventLog, StoreLimits
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import new_id
+from infrastructure.principals import StoredCredentials
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from infrastructure.supervised import Supervision, listening_socket
@@ -86,7 +86,7 @@ class Ports:
 
     writer: Writes
     log: ReadsLog
-    usable_keys: Usable
+    credentials: Credentials
     event_classes: Mapping[str, type[Any]]
     """Today's class of each stored name."""
     new_id: Callable[[], UUID]
@@ -109,6 +109,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
     limits = limits or Limits()
     documents = EventDocuments(ports.event_classes)
     news = News(ports.log)
+    uses = CredentialUses(ports.credentials)
     health = HealthRoutes(ports.checks, ports.metrics, ports.measure, ports.warnings)
     ports.metrics.add(
         Gauge("rapport_queue_commands", "Commands that wait to be decided.", lambda: {(): ports.writer.queue_length})
@@ -122,6 +123,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
                 yield
             finally:
                 await ports.writer.stop()
+                await uses.settled()
 
     def stop_waiting() -> None:
         health.is_stopping = True
@@ -130,7 +132,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
     return Service(
         _operations(ports, limits, documents, news, health),
         documents,
-        Doorkeeper(KeyRing(ports.usable_keys)),
+        Doorkeeper(KeyRing(ports.credentials), uses),
         ports.metrics,
         limits=limits,
         lifespan=lifespan,
@@ -232,7 +234,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     ports = Ports(
         writer=writer,
         log=log,
-        usable_keys=UsableKeys(log),
+        credentials=StoredCredentials(log, days_max=settings.credential_days_max),
         event_classes={each.name: each.event for each in EVENT_TYPES.types},
         new_id=new_id,
         metrics=metrics,

@@ -3,7 +3,7 @@
 from api.operations import Access, Operation
 from api.problems import NOT_AUTHENTICATED, ROLE_NOT_ALLOWED, Problem
 from api.requests import Request
-from application.keys import KeyRing, fingerprint
+from application.keys import CredentialUses, KeyRing, fingerprint
 
 _SCHEME = b"bearer "
 KEY_BYTES_MAX = 200
@@ -15,8 +15,9 @@ _INVALID_TOKEN = {"www-authenticate": 'Bearer realm="rapport", error="invalid_to
 class Doorkeeper:
     """Lets a request through to its operation, or not."""
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, uses: CredentialUses) -> None:
         self._keys = keys
+        self._uses = uses
 
     async def admit(self, request: Request, operation: Operation) -> None:
         """Put the principal into the request. Raises a `Problem` if there is none or its role is not admitted."""
@@ -35,6 +36,7 @@ class Doorkeeper:
         if principal is None:
             raise Problem(NOT_AUTHENTICATED, headers=_INVALID_TOKEN)
         request.principal = principal
+        self._uses.note(principal.credential_id)
         if principal.role not in roles:
             allowed = ", ".join(sorted(roles))
             raise Problem(ROLE_NOT_ALLOWED, facts={"role": principal.role, "allowed": allowed})

@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 from uuid import UUID
 
 from pydantic import StringConstraints
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.event_documents import EventDocuments, ShownEvent
@@ -51,6 +52,7 @@ from application.submissions import (
     OccurredInTheFuture,
     StreamHasMoved,
     Submission,
+    replayed,
 )
 from domain.errors import Refusal
 
@@ -91,13 +93,21 @@ class CommandAnswer:
     version: int
     """The version of that stream after the command; also the ETag."""
     position: int
-    """The position of the last event; 0 where nothing was recorded."""
+    """Of the last event; where nothing had to change, the end of the log at that moment; 0 for a dry run."""
     replayed: bool
     """The command had been recorded before, and this is its first answer again."""
     dry_run: bool
     """The command was decided and not recorded."""
     events: tuple[ShownEvent, ...]
     """What was recorded, in its order."""
+
+
+@described
+class StoredCommand(CommandAnswer):
+    """What a command has done, and how its sender had proved who it is."""
+
+    credential_id: UUID | None
+    """The credential that sent it; null for commands from before principals had several."""
 
 
 @described
@@ -159,11 +169,11 @@ class CommandRoutes:
             tag="commands",
             summary="Ask whether a command has happened",
             description="The first answer to the command with this idempotency key, as its sender got it. A command "
-            "that had nothing to do, or was refused, is not remembered and may be sent again.",
+            "that was refused, or only tried, is not remembered and may be sent again.",
             roles=frozenset({Role.SERVICE, Role.IMPORTER, Role.STAFF, Role.AUDITOR, Role.ADMIN}),
             handler=self._find_command,
             query=WhoseCommand,
-            answers={200: Body({"application/json": CommandAnswer}, "What the command has done.", _ETAG)},
+            answers={200: Body({"application/json": StoredCommand}, "What the command has done.", _ETAG)},
             problems=(COMMAND_NOT_FOUND, LOG_UNAVAILABLE),
         )
 
@@ -228,8 +238,11 @@ class CommandRoutes:
         if stored is None:
             raise Problem(COMMAND_NOT_FOUND)
         events = tuple(await self._log.events(stored.first_position, stored.last_position))
-        answer = Answer(stored.target_id, stored.target_version, events, replayed=True)
-        return WrittenJson(self._documents.answer(answer), headers={"etag": f'"{stored.target_version}"'})
+        found = b'%b,"credential_id":%b}' % (
+            self._documents.answer(replayed(stored, events))[:-1],
+            to_json(stored.credential_id),
+        )
+        return WrittenJson(found, headers={"etag": f'"{stored.target_version}"'})
 
 
 _ETAG = {"ETag": "The version of the stream after the command, for `If-Match`."}

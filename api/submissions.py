@@ -103,6 +103,7 @@ class SubmissionMaker:
             request=b"%b\0%b\0%b" % (name.encode(), target.encode(), form.canonical(command)),
             target=addressed.target,
             expected_version=addressed.expected_version,
+            credential_id=principal.credential_id,
         )
 
 

@@ -176,6 +176,7 @@ class DecisionUnitOfWork:
             followed={claim: holder for claim, holder in self._resolved.items() if holder is not None},
             claims=tuple(self._claims),
             released=tuple(self._released),
+            credential_id=self._submission.credential_id,
         )
         return decision, moved
 

@@ -1,7 +1,7 @@
 """Group commit: decides the requests of a batch in their order and stores them in one append.
 
 A command is decided on what this process remembers of the streams; only an append proves that memory right. So whatever
-is answered without an append (a refusal, nothing to do, a dry run) is first compared with the log. What stands in the
+is answered without an append (a refusal, a dry run) is first compared with the log. What stands in the
 way of an append is answered or decided again, and the rest is sent again at once.
 """
 
@@ -16,7 +16,7 @@ from application.decisions import DecisionUnitOfWork, Missing
 from application.memory import Decided, Memory, Sight
 from application.ports import Appended, CommandKey, Conflicts, EventLog, KnownCommand, LogUnavailable
 from application.requests import Footing, Request, Undecided
-from application.submissions import Answer, KeyIsUsedForAnotherRequest, Submission
+from application.submissions import Answer, KeyIsUsedForAnotherRequest, Submission, replayed
 from domain.errors import Refusal
 
 _LOG = logging.getLogger(__name__)
@@ -139,11 +139,12 @@ class GroupCommit:
             refusal = await self._claim_refused(each, own)
             if refusal is not None:
                 return Undecided(request, footing, {place: refusal})
-            noted = self._noted(each)
-            if noted is None:
-                decided.append(each)
+            if submission.command.dry_run:
+                request.noted[place] = Answer(
+                    decision.target_id, each.version, self._log.preview(decision), dry_run=True
+                )
             else:
-                request.noted[place] = noted
+                decided.append(each)
             if own is not sight and submission.command.dry_run is only_tried:
                 own.apply([each])
         if not decided:
@@ -152,13 +153,6 @@ class GroupCommit:
             decided[0] = footing.vouched_for_by(decided[0])
         request.decided = decided
         return None
-
-    def _noted(self, each: Decided) -> Answer | None:
-        """The answer to what needs no append; None for what does."""
-        decision = each.decision
-        if each.submission.command.dry_run:
-            return Answer(decision.target_id, each.version, self._log.preview(decision), dry_run=True)
-        return None if decision.events else Answer(decision.target_id, each.version, ())
 
     async def _run(
         self, submission: Submission, sight: Sight, ahead: Sequence[Request]
@@ -243,7 +237,7 @@ class GroupCommit:
                 return
             with _blaming(request):
                 events = tuple(await self._log.events(command.first_position, command.last_position))
-                request.outcomes[place] = Answer(command.target_id, command.target_version, events, replayed=True)
+                request.outcomes[place] = replayed(command, events)
         if not request.open():
             request.answer()
 
@@ -276,10 +270,13 @@ class GroupCommit:
     @staticmethod
     def _answer(ready: Sequence[Request], appended: Appended) -> None:
         stored = iter(appended.events)
+        position = appended.base
         for request in ready:
             request.outcomes.update(request.noted)
             for (place, _), each in zip(request.open(), request.decided or (), strict=True):
-                request.outcomes[place] = Answer(each.decision.target_id, each.version, next(stored))
+                events = next(stored)
+                position += len(events)
+                request.outcomes[place] = Answer(each.decision.target_id, each.version, events, position=position)
             request.answer()
 
     async def _yield_to(self, conflicts: Conflicts, ready: Sequence[Request], decided: Sequence[Decided]) -> None:

@@ -85,6 +85,8 @@ class Decision:
     """Every claim that led to one of these streams, and to which."""
     claims: tuple[NewClaim, ...] = ()
     released: tuple[Claim, ...] = ()
+    credential_id: UUID | None = None
+    """With which of its credentials the principal sent the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Appended:
     """The whole batch is stored: the recorded events of each decision, in the order of the batch."""
 
     events: tuple[tuple[RecordedEvent, ...], ...]
+    base: int
+    """Where the log ended before the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ class Conflicts:
 class KnownCommand:
     """A stored command: its digest, the stream it was addressed to and the positions of its events.
 
-    `target_version` is what the stream it was addressed to was at afterwards, wherever the events were recorded.
+    One that changed nothing has an empty range of them: `last_position` is where the log ended then, `first_position`
+    the one after it. `target_version` is what the stream it was addressed to was at afterwards, wherever the events
+    were recorded. `credential_id` is None for commands from before principals had several.
     """
 
     digest: bytes
@@ -127,6 +133,7 @@ class KnownCommand:
     first_position: int
     last_position: int
     target_version: int
+    credential_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

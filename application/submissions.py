@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from application.commands import Command, CommandDefinition
-from application.ports import CommandKey, RecordedEvent
+from application.ports import CommandKey, KnownCommand, RecordedEvent
 from application.unit_of_work import Metadata
 from domain.errors import Refusal
 
@@ -59,6 +59,8 @@ class Submission:
     """Our id or `source:identifier`; None for commands that create."""
     expected_version: int | None = None
     """From If-Match; None where the sender does not care."""
+    credential_id: UUID | None = None
+    """With which of its credentials the principal sent it; kept with the command, and in no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,10 @@ class Answer:
     events: tuple[RecordedEvent, ...]
     replayed: bool = False
     dry_run: bool = False
+    position: int = 0
+    """Of the last event; of a command that changed nothing, the end of the log at that moment; 0 for a dry run."""
 
-    @property
-    def position(self) -> int:
-        """Position of the last event; 0 where nothing was appended."""
-        return self.events[-1].position if self.events else 0
+
+def replayed(command: KnownCommand, events: tuple[RecordedEvent, ...]) -> Answer:
+    """The first answer to a stored command again."""
+    return Answer(command.target_id, command.target_version, events, replayed=True, position=command.last_position)

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 
 from infrastructure.backup_files import (
+    NOT_COPIED,
     TABLES,
     Backup,
     BackupFolder,
@@ -80,7 +81,7 @@ class CopyOfLog:
             "ORDER BY attnum",
             [sql.Identifier(self.schema, table).as_string()],
         )
-        return tuple(name for (name,) in rows)
+        return tuple(name for (name,) in rows if (table, name) not in NOT_COPIED)
 
     def tenant(self) -> KeptTenant:
         """Whose log it is."""

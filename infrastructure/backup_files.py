@@ -33,11 +33,16 @@ TABLES = (
     "claims",
     "subject_keys",
     "text_keys",
-    "api_keys",
+    "principals",
+    "credentials",
     # Last: what it names is refused from then on, and a backup may have been taken amid a rotation.
     "retired_key_encryption_keys",
 )
 """The tables of the log, in the order in which they are restored."""
+PRINCIPALS_SINCE = 6
+"""The migration that made principals and credentials of the table `api_keys`, which older backups have."""
+NOT_COPIED = frozenset({("credentials", "last_used_at")})
+"""Columns that change with every request, so that no digest that was noted down would ever hold: they begin anew."""
 DERIVED_TABLES = ("log_head", "migrations", "snapshots")
 """Those that are made anew: by the migrations, and by loading long streams."""
 
@@ -185,8 +190,9 @@ class Backup:
 
     def require_data(self) -> None:
         """Raise `NotABackup` if there is nothing that could be restored."""
-        files = {*map(table_file, TABLES), DIGESTS_FILE}
-        if set(self.manifest.tables) != set(TABLES) or set(self.manifest.files) != files:
+        tables = tables_at(len(self.manifest.migrations))
+        files = {*map(table_file, tables), DIGESTS_FILE}
+        if set(self.manifest.tables) != set(tables) or set(self.manifest.files) != files:
             message = f"{self.folder} holds digests of a log and no data: there is nothing to restore in it."
             raise NotABackup(message)
 
@@ -230,6 +236,13 @@ def _ends_with(digests: Path, known: KnownLog) -> bool:
             return False
         file.seek(-DIGEST_BYTES, os.SEEK_END)
         return file.read() == known.digest
+
+
+def tables_at(migration: int) -> tuple[str, ...]:
+    """The tables of the log as they were after a migration, in the order in which they are restored."""
+    if migration >= PRINCIPALS_SINCE:
+        return TABLES
+    return tuple("api_keys" if table == "principals" else table for table in TABLES if table != "credentials")
 
 
 def table_file(table: str) -> str:

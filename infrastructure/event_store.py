@@ -166,6 +166,8 @@ class PostgresEventLog(LogReader):
         base = known[batch[0].key].first_position - 1
         if known[batch[-1].key].last_position != base + size:
             return None
+        if size == 0:
+            return Stored(base, batch[0].metadata.received_at)  # there is no event that it would be the time of
         rows = await self.fetch("SELECT recorded_at FROM {schema}.events WHERE position = %s", (base + 1,))
         return Stored(base, rows[0][0])
 
@@ -222,7 +224,7 @@ def _appended(codec: Codec, batch: Sequence[Decision], stored: Stored, bodies: S
         size = len(decision.events)
         events.append(recorded_now(codec, decision, stored.at, stored.base + done, bodies[done : done + size]))
         done += size
-    return Appended(tuple(events))
+    return Appended(tuple(events), stored.base)
 
 
 def _conflicts(

@@ -183,7 +183,7 @@ class LogReader:
         rows = await self.fetch(
             "SELECT c.principal, c.key, c.digest, c.command_id, c.target_id, c.first_position, c.last_position, "
             "coalesce((SELECT e.version FROM {schema}.events e WHERE e.stream_id = c.target_id "
-            "AND e.position <= c.last_position ORDER BY e.version DESC LIMIT 1), 0) "
+            "AND e.position <= c.last_position ORDER BY e.version DESC LIMIT 1), 0), c.credential_id "
             "FROM unnest(%s::text[], %s::text[]) AS u(p, k) "
             "JOIN {schema}.commands c ON c.principal = u.p AND c.key = u.k",
             ([key.principal for key in wanted], [key.key for key in wanted]),
@@ -270,7 +270,7 @@ class LogReader:
         rows = await self.fetch("SELECT wrapped_hash_key FROM {schema}.tenant", ())
         return keys.prove(rows[0][0], HASH_KEY_OWNER)
 
-    async def fetch(self, statement: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
+    async def fetch(self, statement: str, arguments: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
         """All rows of a statement, in which `{schema}` stands for the tenant's. Raises `LogUnavailable`."""
         query = statement.replace("{schema}", f'"{self.tenant.schema}"')
         patience = Patience(self.limits.append_seconds_max)

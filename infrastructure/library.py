@@ -377,6 +377,7 @@ def _batch(stored_events: Sequence[persistence.StoredEvent]) -> Batch:
     batch.command_ids.append(command)
     batch.command_targets.append(batch.streams[0])
     batch.command_digests.append(b"")
+    batch.command_credentials.append(None)
     batch.command_first.append(1)
     batch.command_last.append(len(stored_events))
     return batch

@@ -92,6 +92,7 @@ class Batch:
     command_ids: list[UUID] = field(default_factory=list)
     command_targets: list[UUID] = field(default_factory=list)
     command_digests: list[bytes] = field(default_factory=list)
+    command_credentials: list[UUID | None] = field(default_factory=list)
     command_first: list[int] = field(default_factory=list)
     command_last: list[int] = field(default_factory=list)
     read_streams: list[UUID] = field(default_factory=list)
@@ -125,6 +126,7 @@ class Batch:
         self.command_ids.append(decision.metadata.command_id)
         self.command_targets.append(decision.target_id)
         self.command_digests.append(decision.digest)
+        self.command_credentials.append(decision.credential_id)
         self.command_first.append(self.size + 1)
 
     def add_event(self, decision: Decision, new: NewEvent, encoded: Encoded) -> None:
@@ -194,6 +196,7 @@ class Batch:
             _plain(self.command_ids),
             _plain(self.command_targets),
             _bytes(self.command_digests),
+            _plain(self.command_credentials),
             _plain(self.command_first),
             _plain(self.command_last),
             _plain(self.read_streams),
@@ -218,7 +221,7 @@ class Batch:
 
 
 _EVENT_TYPES = "uuid int text smallint timestamptz timestamptz text text text text text uuid uuid uuid uuid bytea"
-_COMMAND_TYPES = "text text uuid uuid bytea int int"
+_COMMAND_TYPES = "text text uuid uuid bytea uuid int int"
 _READ_TYPES = "uuid int text bytea uuid"
 _CLAIM_TYPES = "text bytea uuid text bytea uuid uuid"
 _KEY_TYPES = "uuid bytea uuid uuid uuid bytea"

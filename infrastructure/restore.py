@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from infrastructure.backup_files import TABLES, Backup, Manifest, NotABackup, Progress, table_file
+from infrastructure.backup_files import TABLES, Backup, Manifest, NotABackup, Progress, table_file, tables_at
 from infrastructure.database import LOGIN_ROLES, PROJECTOR, make_schemas, prepare, verify_settings
 from infrastructure.encryption import KeyFile
 from infrastructure.erasures import Erasures, Journal
@@ -291,9 +291,10 @@ class _Place:
     def _load(self, operator: Connection, wanted: Wanted, erasures: Erasures | None, report: Progress) -> int:
         """Fill all tables and compare; how many people were erased again."""
         backup = wanted.backup
-        for number, table in enumerate(TABLES, 1):
+        tables = tables_at(len(backup.manifest.migrations))
+        for number, table in enumerate(tables, 1):
             self._load_table(operator, backup, table)
-            report("loading tables", number, len(TABLES))
+            report("loading tables", number, len(tables))
         with log_rows(operator, self._schema) as restored:
             compare(_reported("comparing the restored log", restored, backup, report), _known(wanted))
         self._require_commands(operator, backup)

@@ -90,6 +90,9 @@ class Settings(BaseModel):
     agent_reports: AgentReports = AgentReports.TEAM_ONLY
     """What reports tell of people: `off` nothing by person or team, `team_only` teams of which at least five people
     stand behind a figure, `on` everything. Works councils have a say in it."""
+    credential_days_max: int | None = Field(default=None, ge=1, le=36_500)
+    """For how many days a credential is good at most, from the day it was made; those made before it was set, too.
+    Absent: until it is revoked, unless it was made to end. Set it where keys have to be exchanged at regular times."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is written to the log; never personal data, at any level."""
 

@@ -187,7 +187,8 @@ class InMemoryLog:
         self._text_keys.update(texts)
         last = [each.recorded_at for each in self.recorded[-1:]]
         at = max(self.clock(), self._told_until + timedelta(microseconds=1), *last)
-        return Appended(tuple(self._stored(*each, at) for each in zip(batch, bodies, strict=True)))
+        base = len(self.recorded)
+        return Appended(tuple(self._stored(*each, at) for each in zip(batch, bodies, strict=True)), base)
 
     def _encoded(
         self, decision: Decision, made: dict[UUID, Key], texts: dict[UUID, tuple[UUID, bytes | None]]
@@ -246,6 +247,7 @@ class InMemoryLog:
             first_position=last - len(events) + 1,
             last_position=last,
             target_version=self._versions()[decision.target_id],
+            credential_id=decision.credential_id,
         )
         for claim in decision.released:
             if claim in self._claims and self._claims[claim][0] == decision.target_id:

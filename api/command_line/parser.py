@@ -125,24 +125,38 @@ def _keys(commands: Commands) -> None:
         actions,
         "create",
         "keys",
-        "make a key and show it, once",
-        description="Only its SHA-256 is stored. NAME says whose key it is; it must not be personal.",
+        "make a principal with a key, and show the key, once",
+        description="Only its SHA-256 is stored. NAME says who the principal is; it must not be personal.",
         examples=['rapport keys create "web shop"', 'rapport keys create --role reporting --days 90 "monthly figures"'],
     )
-    create.add_argument("name", metavar="NAME", help="whose key it is")
+    create.add_argument("name", metavar="NAME", help="who it is; no other principal in force has this name")
     roles = [role.value for role in Role]
     create.add_argument(
         "--role", choices=roles, default=Role.SERVICE.value, metavar="ROLE", help=f"{', '.join(roles)}; default service"
     )
-    create.add_argument(
-        "--days", type=int, metavar="N", help="for how many days it is good; default: until it is revoked"
+    add = command(
+        actions,
+        "add",
+        "keys",
+        "make one more key for a principal, and show it, once",
+        description="The others stay good until they are revoked: so a key can be exchanged while requests come in.",
+        examples=['rapport keys add "web shop"'],
     )
+    add.add_argument("which", metavar="PRINCIPAL", help="its name or its id")
+    for each in (create, add):
+        each.add_argument(
+            "--days", type=int, metavar="N", help="for how many days it is good; default: until it is revoked"
+        )
     listing = command(actions, "list", "keys", "list all keys that were ever made")
     revoke = command(
-        actions, "revoke", "keys", "revoke a key", description="Running services stop to accept it within seconds."
+        actions,
+        "revoke",
+        "keys",
+        "revoke one key, or a principal with all of its keys",
+        description="Running services stop to accept them within seconds.",
     )
-    revoke.add_argument("which", metavar="KEY", help="its id, or its name if only one key has it")
-    for action, each in (("create", create), ("list", listing), ("revoke", revoke)):
+    revoke.add_argument("which", metavar="KEY", help="the id of a key; or the name or id of a principal")
+    for action, each in (("create", create), ("add", add), ("list", listing), ("revoke", revoke)):
         each.set_defaults(action=action)
         data_options(each)
 

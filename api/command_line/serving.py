@@ -12,9 +12,9 @@ from rich.panel import Panel
 from api.command_line.tenants import found
 from api.command_line.terminal import EXIT_REFUSED, CommandFailed, messages, output, refused, settings_of
 from application.commands import Role
-from infrastructure.api_keys import ApiKeys
 from infrastructure.database import Databases
 from infrastructure.encryption import KeyEncryptionKeyMissing
+from infrastructure.principals import Principals
 from infrastructure.settings import Settings
 from infrastructure.supervisor import Supervisor
 
@@ -52,9 +52,9 @@ class _Greeting:
         with psycopg.connect(databases.operator) as operator:
             tenant = found(operator, self.settings)
             self.currency = tenant.reporting_currency
-            keys = ApiKeys(operator, tenant.schema)
-            if not keys.all():
-                self.first_key, _ = keys.create(FIRST_KEY, Role.SERVICE)
+            principals = Principals(operator, tenant.schema)
+            if not principals.all():
+                self.first_key, _ = principals.create(FIRST_KEY, Role.SERVICE)
 
     def say(self, address: str) -> None:
         """Say where the service is, with which key, and what to try."""

@@ -35,7 +35,7 @@ class CommandFailed(Exception):  # noqa: N818 - it is the answer to the person a
         self.status = status
 
 
-COLUMNS_MAX = 160
+COLUMNS_MAX = 200
 """How wide tables are where there is no terminal, as in a file."""
 
 

@@ -31,6 +31,7 @@ from projections import REPORTS
 from projections.customer_summaries import KeptEvent, Show
 from projections.read_model import ReadModels
 from projections.reports import Reports
+from tests.credentials import GivenCredentials
 from tests.in_memory import InMemoryLog
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -81,7 +82,7 @@ _keys = count()
 def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None = None) -> Ports:
     """What a service on this log is made of."""
     metrics, new_id = Metrics(), Uuid7Factory()
-    keys = {fingerprint(SECRETS[role].encode()): Principal(KEY_IDS[role], role) for role in Role}
+    keys = {fingerprint(SECRETS[role].encode()): Principal(KEY_IDS[role], role, KEY_IDS[role]) for role in Role}
 
     async def usable_keys() -> Mapping[bytes, Principal]:
         await log.head()  # they are where the log is
@@ -96,7 +97,7 @@ def ports_on(log: InMemoryLog, clock: Clock, writer_limits: WriterLimits | None 
             log, new_id=new_id, reporting_currency="EUR", limits=writer_limits, observe=metrics.observe_append
         ),
         log=log,
-        usable_keys=usable_keys,
+        credentials=GivenCredentials(usable_keys),
         event_classes=EVENT_CLASSES,
         new_id=new_id,
         metrics=metrics,

@@ -207,7 +207,7 @@ def test_a_key_may_be_revoked_by_its_id(capsys: Captured) -> None:
     assert main(["keys", "list"]) == 0
     (key_id,) = re.findall(r"^(\S+)  by id ", capsys.readouterr().out, re.MULTILINE)
     assert main(["keys", "revoke", key_id]) == 0
-    assert "'by id' is revoked." in capsys.readouterr().out
+    assert capsys.readouterr().out == f"The key {key_id} of 'by id' is revoked.\n"
 
 
 @pytest.mark.usefixtures("here")
@@ -228,12 +228,44 @@ def test_a_key_that_has_expired_is_shown_as_such(here: Serving, capsys: Captured
     assert main(["keys", "create", "--days", "1", "short"]) == 0
     with psycopg.connect(databases_of(Settings(data=here.data)).operator) as operator:
         operator.execute(
-            "INSERT INTO main.api_keys (id, name, role, hash, created_at, expires_at) "
-            "SELECT gen_random_uuid(), 'long ago', role, '\\x00', created_at, now() "
-            "FROM main.api_keys WHERE name = 'short'"
+            "INSERT INTO main.credentials (id, principal_id, hash, expires_at) "
+            "SELECT gen_random_uuid(), id, '\\x00', now() FROM main.principals WHERE name = 'short'"
         )
     assert main(["keys", "list"]) == 0
-    assert re.search(r"long ago .* expired", capsys.readouterr().out)
+    assert re.search(r"short .* expired \d", capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_key_is_exchanged_while_both_are_good(here: Serving, capsys: Captured) -> None:
+    assert main(["keys", "create", "exchanged"]) == 0
+    assert main(["keys", "add", "exchanged", "--days", "30"]) == 0
+    old, new = capsys.readouterr().out.split()
+    for key in (old, new):
+        assert httpx.get(f"{here.address}/v1/reports", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    assert main(["keys", "list"]) == 0
+    old_id, _ = re.findall(r"^(\S+)  exchanged ", capsys.readouterr().out, re.MULTILINE)
+    assert main(["keys", "revoke", old_id]) == 0
+    assert capsys.readouterr().out == f"The key {old_id} of 'exchanged' is revoked.\n"
+    assert main(["keys", "create", "exchanged"]) == 1
+    assert "rapport keys add" in capsys.readouterr().err
+    assert main(["keys", "revoke", "exchanged"]) == 0
+    assert capsys.readouterr().out == "'exchanged' is revoked, with 2 keys.\n"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101])
+def test_a_principal_has_a_name_that_can_be_read(name: str, capsys: Captured) -> None:
+    assert main(["keys", "create", name]) == 2
+    assert "letters that can be seen" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_key_lives_no_longer_than_the_setting_allows(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAPPORT_CREDENTIAL_DAYS_MAX", "30")
+    assert main(["keys", "create", "--days", "31", "demanding"]) == 2
+    assert "allows 30 days at most" in capsys.readouterr().err
+    assert main(["keys", "create", "demanding"]) == 0
+    assert "until" in capsys.readouterr().err
 
 
 # status

@@ -61,7 +61,7 @@ async def test_a_command_that_has_nothing_to_do_records_nothing() -> None:
         await service.send("/v1/customers", ACME)
         await service.send(f"{ACME_PATH}/block-customer", BLOCK)
         answer = (await service.send(f"{ACME_PATH}/block-customer", BLOCK)).json()
-        assert (answer["events"], answer["position"], answer["version"]) == ([], 0, 2)
+        assert (answer["events"], answer["position"], answer["version"]) == ([], 2, 2)
         assert len(service.log.recorded) == 2
 
 
@@ -191,17 +191,32 @@ async def test_a_command_that_was_recorded_is_found_under_its_key() -> None:
     async with running() as service:
         first = await service.send("/v1/customers", ACME, idempotency_key="no.1/a")
         found = await service.shop.get("/v1/commands/no.1%2Fa")
-        assert found.json() == first.json() | {"replayed": True}
+        sent_with = {"credential_id": str(KEY_IDS[Role.SERVICE])}
+        assert found.json() == first.json() | {"replayed": True} | sent_with
         assert found.headers["etag"] == '"1"'
 
 
 @asynchronous
-async def test_a_command_that_was_refused_had_nothing_to_do_or_was_never_sent_is_not_found() -> None:
+async def test_a_command_that_had_nothing_to_do_is_found_and_its_late_duplicate_does_nothing() -> None:
+    async with running() as service:
+        await service.send("/v1/customers", ACME)
+        idle = await service.send(f"{ACME_PATH}/unblock-customer", BLOCK, idempotency_key="idle")
+        await service.send(f"{ACME_PATH}/block-customer", BLOCK)
+        again = await service.send(f"{ACME_PATH}/unblock-customer", BLOCK, idempotency_key="idle")
+        found = await service.shop.get("/v1/commands/idle")
+        assert [event.type for event in service.log.recorded] == ["customer.registered", "customer.blocked"]
+    assert again.json() == idle.json() | {"replayed": True}
+    assert (idle.json()["position"], idle.json()["version"], idle.headers["etag"]) == (1, 1, again.headers["etag"])
+    assert found.json() == again.json() | {"credential_id": str(KEY_IDS[Role.SERVICE])}
+
+
+@asynchronous
+async def test_a_command_that_was_refused_only_tried_or_never_sent_is_not_found() -> None:
     async with running() as service:
         await service.send(f"{ACME_PATH}/block-customer", BLOCK, idempotency_key="refused")
         await service.send("/v1/customers", ACME)
-        await service.send(f"{ACME_PATH}/unblock-customer", BLOCK, idempotency_key="idle")
-        for key in ("refused", "idle", "never", "%20", "x" * 300):
+        await service.send(f"{ACME_PATH}/block-customer", BLOCK | {"dry_run": True}, idempotency_key="tried")
+        for key in ("refused", "tried", "never", "%20", "x" * 300):
             response = await service.shop.get(f"/v1/commands/{key}")
             assert (response.status_code, code(response)) == (404, "command-not-found")
 

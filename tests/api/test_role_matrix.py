@@ -16,7 +16,7 @@ import pytest
 from api.roles_page import admitted
 from application.commands import Role
 from application.keys import new_secret
-from infrastructure.api_keys import ApiKeys
+from infrastructure.principals import Principals
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from tests.api.running import description
@@ -62,7 +62,7 @@ def service() -> Iterator[Serving]:
 def authorizations(service: Serving) -> Mapping[str, str | None]:
     """What is sent by whom."""
     with psycopg.connect(databases_of(Settings(data=service.data)).operator) as operator:
-        keys = ApiKeys(operator, "main")
+        keys = Principals(operator, "main")
         good = {str(role): keys.create(f"the {role}", role)[0] for role in Role}
         revoked, _ = keys.create("revoked", Role.ADMIN)
         keys.revoke("revoked")

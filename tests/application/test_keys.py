@@ -12,6 +12,8 @@ from application.keys import (
     ACTOR_KINDS,
     AGE_SECONDS_MAX,
     PAUSE_SECONDS,
+    USE_SECONDS,
+    CredentialUses,
     KeyRing,
     Principal,
     fingerprint,
@@ -19,8 +21,9 @@ from application.keys import (
 )
 from application.ports import LogUnavailable
 from tests.asynchronous import asynchronous
+from tests.credentials import GivenCredentials
 
-SHOP = Principal(UUID(int=1), Role.SERVICE)
+SHOP = Principal(UUID(int=1), Role.SERVICE, UUID(int=2))
 SHOPS_KEY = fingerprint(b"rapport_shop")
 NOBODYS_KEY = fingerprint(b"rapport_nobody")
 
@@ -33,7 +36,7 @@ class Cabinet:
         self.opened = 0
         self.is_locked = False
         self.seconds = 100.0
-        self.ring = KeyRing(self.open, clock=lambda: self.seconds, sleep=self.sleep)
+        self.ring = KeyRing(GivenCredentials(self.open), clock=lambda: self.seconds, sleep=self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
@@ -161,6 +164,36 @@ async def test_a_cabinet_that_does_not_open_keeps_nobody_waiting_for_ever(monkey
         await asyncio.Event().wait()
         return {}
 
-    ring = KeyRing(never)
+    ring = KeyRing(GivenCredentials(never))
     with pytest.raises(LogUnavailable):
         await ring.find(SHOPS_KEY)
+
+
+async def no_credentials() -> Mapping[bytes, Principal]:
+    return {}
+
+
+@asynchronous
+async def test_the_use_of_a_credential_is_noted_once_a_minute() -> None:
+    seconds, stored = 100.0, GivenCredentials(no_credentials)
+    uses = CredentialUses(stored, clock=lambda: seconds)
+    await uses.settled()
+    for later in (0.0, USE_SECONDS - 0.001, 0.001):
+        seconds += later
+        uses.note(UUID(int=2))
+        uses.note(UUID(int=3))
+        await uses.settled()
+    assert sorted(stored.used) == [UUID(int=2), UUID(int=2), UUID(int=3), UUID(int=3)]
+
+
+@asynchronous
+async def test_a_use_that_could_not_be_noted_fails_nothing_and_the_next_one_is() -> None:
+    stored = GivenCredentials(no_credentials)
+    uses = CredentialUses(stored)
+    stored.is_locked = True
+    uses.note(UUID(int=2))
+    await uses.settled()
+    stored.is_locked = False
+    uses.note(UUID(int=2))
+    await uses.settled()
+    assert stored.used == [UUID(int=2)]

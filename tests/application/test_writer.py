@@ -57,7 +57,7 @@ async def test_a_command_is_answered_with_its_events_and_where_they_stand() -> N
     log = WatchedLog()
     async with writing(log) as writer:
         answer = await writer.submit(submission(register(customer_number="C-1001")))
-        assert answer == Answer(answer.target_id, 1, tuple(log.recorded))
+        assert answer == Answer(answer.target_id, 1, tuple(log.recorded), position=1)
         assert (answer.position, names(answer.events)) == (1, ["customer.registered"])
         blocked = await writer.submit(submission(block(), "number:C-1001"))
         assert (blocked.target_id, blocked.version, blocked.position) == (answer.target_id, 2, 2)
@@ -76,14 +76,32 @@ async def test_what_a_command_says_of_itself_is_in_the_envelope_of_its_events() 
 
 
 @asynchronous
-async def test_a_command_that_changes_nothing_stores_nothing_and_leaves_its_key_free() -> None:
+async def test_a_command_that_changes_nothing_records_nothing_and_is_remembered() -> None:
     log = WatchedLog()
     async with writing(log) as writer:
         customer = await acme(writer)
-        nothing = await writer.submit(submission(unblock(), customer, key="k"))
-        assert nothing == Answer(customer, 1, ())
-        assert nothing.position == 0
-        assert (await writer.submit(submission(block(), customer, key="k"))).version == 2
+        sent = submission(unblock(), customer, key="k")
+        nothing = await writer.submit(sent)
+        assert nothing == Answer(customer, 1, (), position=1)
+        with pytest.raises(KeyIsUsedForAnotherRequest):
+            await writer.submit(submission(block(), customer, key="k"))
+        assert len(log.recorded) == 1
+        assert (await log.known([sent.key]))[sent.key].first_position == 2
+
+
+@asynchronous
+async def test_the_late_duplicate_of_a_command_that_changed_nothing_changes_nothing() -> None:
+    """It once unblocked a customer who had been blocked for fraud in between."""
+    log = WatchedLog()
+    async with writing(log) as writer:
+        customer = await acme(writer)
+        sent = submission(unblock(), customer)
+        nothing = await writer.submit(sent)
+        await writer.submit(submission(block(), customer))
+        assert await writer.submit(again(sent)) == replace(nothing, replayed=True)
+        for atomic in (True, False):
+            assert await writer.submit_many([again(sent)], atomic=atomic) == [replace(nothing, replayed=True)]
+        assert names(log.recorded) == ["customer.registered", "customer.blocked"]
 
 
 @asynchronous

@@ -16,9 +16,9 @@ import httpx
 import psycopg
 
 from application.commands import Role
-from infrastructure.api_keys import ApiKeys
 from infrastructure.database import Databases
 from infrastructure.embedded_postgres import end_leftovers, server_processes
+from infrastructure.principals import Principals
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
 from tests.altered import program
@@ -73,7 +73,7 @@ class ServiceUnderTest:
     def key(self, role: Role, name: str = "chaos") -> str:
         """Make a key."""
         with psycopg.connect(self.databases.operator) as operator:
-            secret, _ = ApiKeys(operator, self.settings.tenant).create(name, role)
+            secret, _ = Principals(operator, self.settings.tenant).create(name, role)
         return secret
 
     def children(self, word: str) -> list[int]:

@@ -46,6 +46,7 @@ FUNCTIONS = {
     "release_log": "rapport_service",
     "position_at": "rapport_service",
     "keep_snapshot": "rapport_service",
+    "note_credentials_used": "rapport_service",
     "destroy_subject": "rapport_privacy",
     "destroy_text": "rapport_privacy",
     "rewrap_keys": "rapport_privacy",
@@ -98,6 +99,7 @@ def one(stream: UUID, *versions: int, **columns: Any) -> Batch:
         customers=[None] * size,
         bodies=[b"{}"] * size,
         command_principals=["key:1"],
+        command_credentials=[None],
         command_keys=[str(command)],
         command_ids=[command],
         command_targets=[stream],
@@ -145,7 +147,7 @@ def test_the_service_changes_no_table(service: Connection, table: str) -> None:
 
 def test_every_table_of_the_schema_is_looked_at(superuser: Connection) -> None:
     found = superuser.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'main'").fetchall()
-    assert {name for (name,) in found} == {*TABLES, "api_keys", "migrations"}
+    assert {name for (name,) in found} == {*TABLES, "principals", "credentials", "migrations"}
 
 
 @pytest.mark.parametrize("role", ["operator", "service", "projector", "reader", "privacy", "backup"])

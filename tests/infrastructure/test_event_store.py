@@ -237,6 +237,27 @@ async def test_a_known_command_leads_to_its_events(place: Place) -> None:
 
 
 @asynchronous
+async def test_a_command_that_changed_nothing_is_known_by_where_the_log_ended(place: Place) -> None:
+    async with place.open() as log:
+        await store(log, decision(ACME, 0, ACME_REGISTERED))
+        nothing = replace(decision(ACME, 1), credential_id=FLOUR)
+        among = (decision(ACME, 1, ACME_BLOCKED), decision(ACME, 2), decision(FLOUR, 0, FLOUR_REGISTERED))
+        assert await log.append([nothing]) == Appended(((),), 1)
+        appended = await log.append(among)
+        assert isinstance(appended, Appended)
+        assert (appended.base, [len(events) for events in appended.events]) == (1, [1, 0, 1])
+        known = await log.known([nothing.key, among[1].key])
+        assert known == {
+            nothing.key: KnownCommand(nothing.digest, nothing.metadata.command_id, ACME, 2, 1, 1, FLOUR),
+            among[1].key: KnownCommand(among[1].digest, among[1].metadata.command_id, ACME, 3, 2, 2),
+        }
+        assert await log.events(2, 1) == []
+        stale = await log.append([decision(ACME, 1)])
+        assert isinstance(stale, Conflicts)
+        assert stale.stale == {ACME}
+
+
+@asynchronous
 async def test_a_known_command_tells_the_version_of_its_stream_wherever_its_events_went(place: Place) -> None:
     async with place.open() as log:
         await store(log, decision(ACME, 0, ACME_REGISTERED, GRACE_ADDED), decision(ADA, 0, ADA_REGISTERED))

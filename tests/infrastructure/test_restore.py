@@ -16,12 +16,12 @@ from psycopg.conninfo import make_conninfo
 
 from application.commands import Role
 from domain.values import ERASED
-from infrastructure.api_keys import ApiKeys
 from infrastructure.backup_files import MANIFEST, TABLES, Backup, NotABackup, table_file
 from infrastructure.database import LOGIN_ROLES
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile, new_key
 from infrastructure.erasures import Journal, JournalIsUnreadable
+from infrastructure.ids import new_id
 from infrastructure.key_rotation import Rotation
 from infrastructure.log_digest import (
     DIGESTS_FILE,
@@ -35,6 +35,7 @@ from infrastructure.log_digest import (
     LogIsShorter,
 )
 from infrastructure.passwords import passwords_file
+from infrastructure.principals import Principals
 from infrastructure.restore import JournalIsMissing, PlaceIsTaken, RestoreRefused, Wanted, bring_back, restore
 from infrastructure.restore_mark import RestoreIsUnfinished
 from infrastructure.saved_keys import KeysDoNotFit, save_keys
@@ -137,7 +138,7 @@ def is_untouched(target: Settings) -> bool:
 @asynchronous
 async def test_a_restored_log_is_read_and_written_on_like_the_first(source: Source, target: Settings) -> None:
     with psycopg.connect(source.place.databases.operator) as operator:
-        ApiKeys(operator, "main").create("web shop", Role.SERVICE)
+        Principals(operator, "main").create("web shop", Role.SERVICE)
     backup = source.back_up()
     restored = restore(target, Wanted(backup=backup, keys=source.keys), silent)
     assert (restored.position, restored.erased_again, restored.has_keys) == (4, 0, True)
@@ -150,7 +151,7 @@ async def test_a_restored_log_is_read_and_written_on_like_the_first(source: Sour
         assert await log.known([known.key]) == await first.known([known.key]) != {}
         assert [each.position for each in await store(log, decision(ACME, 2, ACME_BLOCKED))] == [5]
     with psycopg.connect(databases_of(target).operator) as operator:
-        assert "web shop" in {key.name for key in ApiKeys(operator, "main").all()}
+        assert "web shop" in {key.name for key in Principals(operator, "main").all()}
 
 
 @asynchronous
@@ -501,7 +502,7 @@ def altered_table(folder: Path, table: str, *, thoroughly: bool) -> Backup:
 @pytest.mark.parametrize("noted", ["by nobody", "with the backup", "apart"])
 def test_a_table_that_was_emptied_is_refused(source: Source, target: Settings, table: str, noted: str) -> None:
     with psycopg.connect(source.place.databases.operator) as operator:
-        ApiKeys(operator, "main").create("web shop", Role.SERVICE)
+        Principals(operator, "main").create(f"shop {new_id()}", Role.SERVICE)
     backup = source.back_up()
     apart = backup if noted == "with the backup" else take(source.place, source.folder / "apart", digests_only=True)
     manifest = None if noted == "by nobody" else apart.manifest
@@ -514,8 +515,8 @@ def test_a_table_that_was_emptied_is_refused(source: Source, target: Settings, t
 def test_a_key_that_was_planted_is_refused(source: Source, target: Settings) -> None:
     noted = source.back_up("noted")
     with psycopg.connect(source.place.databases.operator) as operator:
-        ApiKeys(operator, "main").create("planted", Role.ADMIN)
-    with pytest.raises(NotABackup, match="api_keys"):
+        Principals(operator, "main").create(f"planted {new_id()}", Role.ADMIN)
+    with pytest.raises(NotABackup, match=r"principals|credentials"):
         restore(target, Wanted(backup=source.back_up(), keys=source.keys, noted=noted.manifest), silent)
     assert is_untouched(target)
 
@@ -575,10 +576,10 @@ async def test_the_log_that_is_there_stays_until_the_new_one_is_proved(
 @pytest.mark.parametrize("how", ["saved keys", "saved keys, brought later", "the log that goes"])
 def test_a_key_that_was_revoked_after_the_backup_is_not_good_again(source: Source, target: Settings, how: str) -> None:
     with psycopg.connect(source.place.databases.operator) as operator:
-        _, stolen = ApiKeys(operator, "main").create("stolen", Role.ADMIN)
+        _, stolen = Principals(operator, "main").create(f"stolen {new_id()}", Role.ADMIN)
         backup = source.back_up()
         if how != "the log that goes":
-            ApiKeys(operator, "main").revoke(stolen.id)
+            Principals(operator, "main").revoke(stolen.id)
             source.save_keys()
     if how == "saved keys, brought later":
         restore(target, Wanted(backup=backup), silent)
@@ -586,7 +587,7 @@ def test_a_key_that_was_revoked_after_the_backup_is_not_good_again(source: Sourc
     elif how == "the log that goes":
         restore(target, Wanted(backup=backup, keys=source.keys), silent)
         with psycopg.connect(databases_of(target).operator) as operator:
-            ApiKeys(operator, "main").revoke(stolen.id)
+            Principals(operator, "main").revoke(stolen.id)
         restored = restore(target, Wanted(backup=backup, keys=source.keys, replaces=True), silent)
         assert restored.revocations_until > backup.manifest.taken_at
     else:
@@ -594,7 +595,7 @@ def test_a_key_that_was_revoked_after_the_backup_is_not_good_again(source: Sourc
         assert restored.revoked_again == 1
         assert restored.revocations_until > backup.manifest.taken_at
     with psycopg.connect(databases_of(target).operator) as operator:
-        found = {key.id: key.revoked_at for key in ApiKeys(operator, "main").all()}
+        found = {key.id: key.revoked_at for key in Principals(operator, "main").all()}
     assert found[stolen.id] is not None
 
 
@@ -632,5 +633,5 @@ async def test_a_backup_of_the_version_before_there_were_digests_of_tables_is_re
     async with restored_place(target).open() as log:
         assert await log.holders([IN_THE_SHOP]) == {IN_THE_SHOP: ADA}
     with psycopg.connect(databases_of(target).operator) as operator:
-        keys = {key.name: key.revoked_at is None for key in ApiKeys(operator, "main").all()}
+        keys = {key.name: key.revoked_at is None for key in Principals(operator, "main").all()}
     assert keys == {"web shop": True, "old shop": False}

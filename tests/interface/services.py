@@ -16,6 +16,7 @@ from infrastructure.database import Databases
 from infrastructure.settings import Settings
 from tests.api.running import KEY_IDS, SECRETS, Clock, Running, ports_on, running
 from tests.api.test_on_postgres import Opened, opened
+from tests.credentials import GivenCredentials
 from tests.in_memory import InMemoryLog
 from tests.interface.world import Tell, World
 
@@ -56,7 +57,7 @@ async def _fail() -> NoReturn:
 
 
 async def _remember() -> Mapping[bytes, Principal]:
-    return {fingerprint(SECRETS[role].encode()): Principal(KEY_IDS[role], role) for role in Role}
+    return {fingerprint(SECRETS[role].encode()): Principal(KEY_IDS[role], role, KEY_IDS[role]) for role in Role}
 
 
 @asynccontextmanager
@@ -73,8 +74,8 @@ async def in_memory(tell: Tell) -> AsyncIterator[Mapping[str, World]]:
         "full": running(writer_limits=WriterLimits(queue_commands_max=0)),
         "stopping": running(writer=stopping.writer, log=stopping.log),
         "out-of-reach": running(),
-        "lost": running(usable_keys=_remember),
-        "faulty": running(usable_keys=_fail),
+        "lost": running(credentials=GivenCredentials(_remember)),
+        "faulty": running(credentials=GivenCredentials(_fail)),
         "broken": running(writer=broken.writer, log=broken.log),
         "without-models": running(),
     }

@@ -22,9 +22,9 @@ from psycopg.conninfo import conninfo_to_dict
 from api.service import Limits
 from application.commands import Role
 from application.writer import WriterLimits
-from infrastructure.api_keys import ApiKeys
 from infrastructure.database import Databases
 from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.principals import Principals
 from infrastructure.settings import Settings
 from tests.api.bodies import ACME, ADA, CALL
 from tests.api.running import code, running
@@ -349,7 +349,7 @@ async def test_a_key_that_is_revoked_is_not_admitted_alone_nor_in_bulk(
         client = service.clients[Role.SERVICE]
         await service.send("/v1/customers", ACME)
         with psycopg.connect(databases.operator) as operator:
-            ApiKeys(operator, "main").revoke("test service")
+            Principals(operator, "main").revoke("test service")
 
         async def is_refused() -> bool:
             return (await Sent(key=str(uuid4())).alone(client)).status_code == 401

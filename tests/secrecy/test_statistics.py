@@ -105,7 +105,7 @@ def test_statistics_show_no_bytes_before_and_after_an_upgrade(
     assert len(_found(connection, canaries)) > len(canaries) / 2  # or the search finds nothing anyway
     tables = connection.execute("SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY 1").fetchall()
 
-    prepare(superuser, load_passwords(tenant.data, LOGIN_ROLES), tenant)
+    prepare(superuser, load_passwords(tenant.data, LOGIN_ROLES), tenant, upto=BEFORE_IT_WAS_MENDED + 1)
     assert _found(connection, canaries) == set()
     connection.execute("ANALYZE")
     assert _found(connection, canaries) == set()
