@@ -149,6 +149,9 @@ INTERNAL_ERROR = _problem(
     Retry.SAME_REQUEST,
     "Something went wrong that should not; it stands in the service's log under the incident's id.",
 )
+TRANSFER_CODING_UNKNOWN = _problem(
+    "transfer-coding-unknown", 501, Retry.NEVER, "A body is sent as it is, with its length or in chunks."
+)
 QUEUE_IS_FULL = _problem(
     "queue-is-full",
     503,

@@ -27,7 +27,7 @@ from projections.reports import (
     quantity,
     ratio,
 )
-from projections.revenue_statistics import KINDS, NAME, NO_PRODUCT, NONE, VERSION
+from projections.revenue_statistics import KINDS, NAME, NO_PRODUCT, NONE, VERSION, WITHDRAWN
 from projections.revenue_sums import (
     COLUMNS,
     Division,
@@ -165,13 +165,15 @@ class RevenueStatisticsReport(_Revenue):
     definition = ReportDefinition(
         name=NAME,
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         title="Revenue statistics",
         meaning="What was invoiced and taken back in a window, by up to two dimensions.",
         rules=(
             *_RULES,
             "prior_period is as long, in months for whole months, else in days, and ends where the window begins.",
-            "prior_year is the same days a year before, and 1 March for 29 February.",
+            "prior_year is the same days a year before, and 28 February for 29 February.",
+            "Of whole months prior_year is those months, with all of their days.",
             "By month, a month at the edge of the window counts its days in the window only.",
         ),
         dimensions=(
@@ -268,6 +270,7 @@ class RevenueToDateReport(_Revenue):
     definition = ReportDefinition(
         name="revenue_to_date",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         title="Revenue to date",
         meaning="What was invoiced and taken back up to a day: this month, this year, in twelve months and ever.",
@@ -276,7 +279,8 @@ class RevenueToDateReport(_Revenue):
             "Every period ends with `valid_at`: this month, this year, twelve months, and all since the first posting.",
             "prior_period of month_to_date is as many days of the month before, or all of them if it has fewer.",
             "prior_period of year_to_date and of trailing_twelve_months is the same as prior_year.",
-            "prior_year is the same days a year before, and 1 March for 29 February.",
+            "prior_year is the same days a year before, and 28 February for 29 February.",
+            "prior_year of trailing_twelve_months is the twelve months before them.",
         ),
         dimensions=(
             Word(
@@ -376,10 +380,13 @@ def _periods(day: date) -> Iterable[_Period]:
     month_before = months_before(month, 1)
     same_days = Window(month_before, min(month_before + (end - month), month))
     to_date = Window(month, end)
-    yield _Period("month_to_date", to_date, same_days, to_date.before(_YEAR))
-    for name, first in (("year_to_date", year), ("trailing_twelve_months", months_before(end, _YEAR))):
-        window = Window(first, end)
-        yield _Period(name, window, window.before(_YEAR), window.before(_YEAR))
+    yield _Period("month_to_date", to_date, same_days, to_date.numbered_days_before(_YEAR))
+    this_year = Window(year, end)
+    a_year_before = this_year.numbered_days_before(_YEAR)
+    yield _Period("year_to_date", this_year, a_year_before, a_year_before)
+    twelve_months = Window(months_before(end, _YEAR), end)
+    those_before = twelve_months.before(_YEAR)
+    yield _Period("trailing_twelve_months", twelve_months, those_before, those_before)
     yield _Period("ever", Window(_EVER.first, end), None, None)
 
 
@@ -433,7 +440,7 @@ def _base(asked: Row, window: Window, compare: str | None, by: Iterable[str]) ->
     if asked["from"] is None or asked["to"] is None or window.first.year < _EVER.first.year + 2 * _YEAR:
         raise invalid(name="compare", because="a window is compared that has a first and a last day")
     if compare == "prior_year":
-        return window.before(_YEAR), _YEAR
+        return window.same_days_before(_YEAR), _YEAR
     months = window.months()
     if months is not None:
         return window.before(months), months

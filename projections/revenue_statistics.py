@@ -30,10 +30,18 @@ from domain.sales_document import (
     RevenueLine,
 )
 from projections.read_model import Appender, Page, Table, copy_text
+from projections.reports import Withdrawn
 from projections.rollups import LEVELS, RollUp
 
 NAME: Final = "revenue_statistics"
-VERSION: Final = 1
+VERSION: Final = 2
+WITHDRAWN: Final = (
+    Withdrawn(
+        1,
+        "A year before 29 February is 28 February, where a window of that day was compared with nothing, a year before "
+        "28 February is not the 29th as well, and an average that rounds to nothing is 0.00, where it could be -0.00.",
+    ),
+)
 
 NO_PRODUCT: Final = UUID(int=0)
 """Stands in `product_id` for lines without a product, so that every dimension has a value to group by."""

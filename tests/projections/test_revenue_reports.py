@@ -235,7 +235,7 @@ def test_what_the_source_knew_counts_where_one_asks_for_it(revenue: Folded) -> N
 # Questions that are refused, before anything is read
 
 _NO_CONNECTION: Any = None
-NOWHERE = Snapshot(_NO_CONNECTION, Tables("main_read", Build("revenue_statistics", 1)), 0)
+NOWHERE = Snapshot(_NO_CONNECTION, Tables("main_read", Build("revenue_statistics", 2)), 0)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_an_answer_in_full(revenue: Folded) -> None:
     assert answer.json() == canonical_json(
         {
             "definition": "revenue_statistics",
-            "definition_version": 1,
+            "definition_version": 2,
             "position": 4,
             "question": {
                 "from": "2026-01-01",
@@ -533,7 +533,7 @@ def test_csv_has_the_columns_of_the_definition(revenue: Folded, trade: Trade) ->
     )
     assert plain == [
         head,
-        "2026-01,120.00,120.00,0.00,1,120.00,EUR 120.00,kg 10,1,2026-01-15,2026-01-15,1.000000,,revenue_statistics,1,9",
+        "2026-01,120.00,120.00,0.00,1,120.00,EUR 120.00,kg 10,1,2026-01-15,2026-01-15,1.000000,,revenue_statistics,2,9",
     ]
     compared = ask(revenue, trade, first="2026-01-01", to="2026-02-01", compare="prior_year", by="kind").csv().decode()
     assert compared.splitlines()[0].split(",")[12:15] == ["base_revenue", "change", "growth"]
