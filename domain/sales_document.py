@@ -367,7 +367,7 @@ class SalesDocument:
         return (InvoiceCancelled(**self._heading(voucher), lines=lines),)
 
     def _without_rounding_left(self, credited: Sequence[RevenueLine]) -> tuple[RevenueLine, ...]:
-        """The lines of a credit note; when they leave nothing open, nothing is left in the reporting currency either."""
+        """The lines of a credit note; if they leave nothing open, nothing is left in the reporting currency either."""
         every = (*self.open_lines, *credited)
         rounding = sum((line.reporting_amount for line in every), _ZERO)
         if rounding == 0 or sum((line.net_amount for line in every), _ZERO) != 0:
