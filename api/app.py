@@ -194,7 +194,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     readers = _pool(databases.reader, settings.reader_connections_max, settings)
     store_limits = StoreLimits(statement_seconds_max=settings.service_statement_timeout_ms / 1000)
     log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool, limits=store_limits)
-    policy = Policy(tenant.time_zone, settings.agent_reports)
+    policy = Policy(tenant.time_zone, settings.agent_reports, tenant.reporting_currency)
     models = ReadModels(readers.connection, tenant.read_schema, policy)
     lag = Lag(log, models)
     metrics.add(*lag.gauges())
