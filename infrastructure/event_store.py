@@ -86,7 +86,7 @@ class PostgresEventLog(LogReader):
             try:
                 answer, in_doubt = await self._send(columns.arguments())
             except psycopg.errors.CheckViolation as error:
-                if not self._can_be_wrapped_anew(error, columns):
+                if not await self._can_be_wrapped_anew(error, columns):
                     raise
                 continue
             if isinstance(answer, Hindered) and in_doubt:
@@ -100,11 +100,13 @@ class PostgresEventLog(LogReader):
                 return _conflicts(batch, answer, list(encoder.followed), encoder.refused(set(answer.erased)))
             unlikely = set()  # somebody else made these keys meanwhile: load them, and encode again
 
-    def _can_be_wrapped_anew(self, error: psycopg.errors.CheckViolation, columns: Batch) -> bool:
+    async def _can_be_wrapped_anew(self, error: psycopg.errors.CheckViolation, columns: Batch) -> bool:
         """Whether the key-encryption key was exchanged after this batch was encoded."""
         wrapped = (*columns.new_subject_keys, *columns.new_text_keys)
         is_retired = error.diag.constraint_name == WRAPPED_IN_FORCE
-        return is_retired and not all(map(self.tenant.key_encryption_keys.is_current, wrapped))
+        return (
+            is_retired and await self.prove_keys() and not all(map(self.tenant.key_encryption_keys.is_current, wrapped))
+        )
 
     async def _refusing(
         self,

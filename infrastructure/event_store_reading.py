@@ -29,7 +29,7 @@ from infrastructure.codec import (
     text_reference,
 )
 from infrastructure.records import COLUMNS, bodies, recorded
-from infrastructure.tenant import Tenant
+from infrastructure.tenant import HASH_KEY_OWNER, Tenant
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg raises when the server or the connection to it has gone, for a moment or for longer."""
@@ -269,7 +269,7 @@ class LogReader:
         return found
 
     async def reading_keys(self, references: Iterable[str]) -> Mapping[str, bytes]:
-        """The keys behind references in stored forms; destroyed ones are absent.
+        """The keys behind references in stored forms; destroyed and unreadable ones are absent.
 
         They are not kept: what is destroyed must not go on being read from memory.
         """
@@ -283,9 +283,18 @@ class LogReader:
         ):
             statement = f"SELECT {column}, wrapped FROM {{schema}}.{table} WHERE {column} = ANY(%s)"
             for key_id, wrapped in await self.fetch(statement, (ids,)) if ids else ():
-                if wrapped is not None:
-                    found[reference_to(key_id)] = self.tenant.key_encryption_keys.unwrap(wrapped, key_id.bytes)
+                key = self.tenant.key_encryption_keys.open(wrapped, key_id) if wrapped is not None else None
+                if key is not None:
+                    found[reference_to(key_id)] = key
         return found
+
+    async def prove_keys(self) -> bool:
+        """Whether the key file holds the keys in force, as far as the log can tell."""
+        keys = self.tenant.key_encryption_keys
+        if not keys.is_refused():
+            return True
+        rows = await self.fetch("SELECT wrapped_hash_key FROM {schema}.tenant", ())
+        return keys.prove(rows[0][0], HASH_KEY_OWNER)
 
     async def fetch(self, statement: str, arguments: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
         """All rows of a statement, in which `{schema}` stands for the tenant's. Raises `LogUnavailable`."""

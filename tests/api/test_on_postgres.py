@@ -344,7 +344,8 @@ async def test_a_revoked_key_stops_to_work(databases: Databases, settings: Setti
 @asynchronous
 async def test_the_service_is_ready_on_postgres(databases: Databases, settings: Settings) -> None:
     async with opened(databases, settings) as service:
-        assert await service.read("/readyz") == {"ready": True, "checks": {"log": True, "read_models": True}}
+        checks = {"log": True, "read_models": True, "key_file": True}
+        assert await service.read("/readyz") == {"ready": True, "checks": checks}
 
 
 def test_without_the_keys_of_its_data_the_service_does_not_start(

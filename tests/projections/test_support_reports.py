@@ -1,6 +1,7 @@
 """The reports on support, beside what is counted by hand from the facts of each case, at many positions."""
 
 import statistics
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import pytest
 
 from domain.case_events import ActorClass, AnotherCaseMerged, CalendarAssigned, CaseId, CaseKind, Priority
 from domain.case_facts import TIMES, FactName
-from domain.case_figures import OTHER_RULES, BusinessRule
+from domain.case_figures import OTHER_RULES, BusinessRule, Measure, Time
 from domain.case_phases import CasePhase, Clock
 from domain.case_timeline import Reason
 from domain.customer import Direction
@@ -613,6 +614,25 @@ def test_waits_are_measured_in_calendar_and_in_business_time(support: Folded) ->
     # In UTC: the office works from 7 to 15 o'clock. Monday 9 to 15 is 6 h, Tuesday 7 to 8 is 1 h.
     assert (row["awaited"], row["calendar_time"], row["business_time"]) == ("first_response", 23 * HOUR, 7 * HOUR)
     assert (row["closes_at"], row["case_number"], row["owner"]) == (tuesday(15), "T-1001", KATHERINE)
+
+
+def test_business_time_is_not_computed_where_all_requests_wait_for_it(
+    support: Folded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the event loop does something else meanwhile."""
+    threads: list[threading.Thread] = []
+    between = Measure.between
+
+    def watched(measure: Measure, start: datetime, end: datetime) -> Time:
+        threads.append(threading.current_thread())
+        return between(measure, start, end)
+
+    monkeypatch.setattr(Measure, "between", watched)
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED]))
+    threads.clear()
+    assert len(waiting(support, position, tuesday(8))) == 1
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_without_a_calendar_there_is_no_business_time_and_no_closing(support: Folded) -> None:
