@@ -21,7 +21,7 @@ from api.customers import CustomerCards, CustomerRoutes, Opens
 from api.documentation import DocumentationRoutes
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
-from api.health import Check, HealthRoutes
+from api.health import Check, DiskIsFull, HealthRoutes
 from api.lag import Lag
 from api.log_reading import ReadsLog
 from api.logs import configure as configure_logs
@@ -216,6 +216,10 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     async def log_answers() -> None:
         await log.head()
 
+    async def disk_has_room() -> None:
+        if log.disk_is_full:
+            raise DiskIsFull
+
     async def read_models_answer() -> None:
         await models.status()
 
@@ -239,7 +243,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
         new_id=new_id,
         metrics=metrics,
         resources=resources,
-        checks={"log": log_answers, "read_models": read_models_answer},
+        checks={"log": log_answers, "read_models": read_models_answer, "disk": disk_has_room},
         warnings={"key_file": key_file_fits},
         measure=lag.measure,
         cards=CustomerCards(models, _opens(log), tenant.hash, ZoneInfo(tenant.time_zone)),

@@ -65,8 +65,8 @@ line that `failed`, and of one without an answer, send the same again.
 * `min_position`, with the `position` of a command's answer, waits until the read model has come so far; in vain, the
   answer is `read-model-behind`.
 * The feed `GET /v1/events` waits for news with `wait=20s`. Positions have no gaps: who follows them misses nothing.
-  It ends before an event of a type that only a newer version knows, and then answers `event-is-unknown` with position and
-  type; whoever asks for other `types` passes it.
+  It ends before an event of a type that only a newer version knows, and then answers `event-is-unknown` with position
+  and type; whoever asks for other `types` passes it.
 * Reports answer in JSON, or in CSV with `Accept: text/csv` or `format=csv`. Its definition names the columns of
   the rows, and the description their types. `.../events` has the events behind a figure.
 * What was erased shows as `[erased]`.
