@@ -5,7 +5,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -21,7 +21,7 @@ from api.customers import CustomerCards, CustomerRoutes, Opens
 from api.documentation import DocumentationRoutes
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
-from api.health import Check, HealthRoutes
+from api.health import Check, DiskIsFull, HealthRoutes
 from api.lag import Lag
 from api.log_reading import ReadsLog
 from api.logs import configure as configure_logs
@@ -38,7 +38,7 @@ from application.keys import Credentials, CredentialUses, KeyRing
 from application.writer import Writer, WriterLimits
 from infrastructure.codec import Codec
 from infrastructure.database import Databases
-from infrastructure.encryption import KeyFile
+from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile
 from infrastructure.event_store import AsyncPool, LogReader, PostgresEventLog, StoreLimits
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import new_id
@@ -96,6 +96,8 @@ class Ports:
     """What is opened before the first request and closed after the last."""
     checks: Mapping[str, Check]
     """What has to work for requests to be served."""
+    warnings: Mapping[str, Check] = field(default_factory=dict)
+    """What is shown beside the checks, and does not stand in the way of requests."""
     measure: Callable[[], Awaitable[None]] = _nothing_to_measure
     """Measures what the metrics show and nobody tells them."""
     cards: CustomerCards
@@ -108,7 +110,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
     documents = EventDocuments(ports.event_classes)
     news = News(ports.log)
     uses = CredentialUses(ports.credentials)
-    health = HealthRoutes(ports.checks, ports.metrics, ports.measure)
+    health = HealthRoutes(ports.checks, ports.metrics, ports.measure, ports.warnings)
     ports.metrics.add(
         Gauge("rapport_queue_commands", "Commands that wait to be decided.", lambda: {(): ports.writer.queue_length})
     )
@@ -192,7 +194,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     readers = _pool(databases.reader, settings.reader_connections_max, settings)
     store_limits = StoreLimits(statement_seconds_max=settings.service_statement_timeout_ms / 1000)
     log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool, limits=store_limits)
-    policy = Policy(tenant.time_zone, settings.agent_reports)
+    policy = Policy(tenant.time_zone, settings.agent_reports, tenant.reporting_currency)
     models = ReadModels(readers.connection, tenant.read_schema, policy)
     lag = Lag(log, models)
     metrics.add(*lag.gauges())
@@ -214,8 +216,16 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     async def log_answers() -> None:
         await log.head()
 
+    async def disk_has_room() -> None:
+        if log.disk_is_full:
+            raise DiskIsFull
+
     async def read_models_answer() -> None:
         await models.status()
+
+    async def key_file_fits() -> None:
+        if not await log.prove_keys():
+            raise KeyEncryptionKeyMissing
 
     @asynccontextmanager
     async def resources() -> AsyncIterator[None]:
@@ -233,7 +243,8 @@ def open_service(settings: Settings, databases: Databases) -> Service:
         new_id=new_id,
         metrics=metrics,
         resources=resources,
-        checks={"log": log_answers, "read_models": read_models_answer},
+        checks={"log": log_answers, "read_models": read_models_answer, "disk": disk_has_room},
+        warnings={"key_file": key_file_fits},
         measure=lag.measure,
         cards=CustomerCards(models, _opens(log), tenant.hash, ZoneInfo(tenant.time_zone)),
         reports=Reports(models, REPORTS),

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from api.event_documents import EventDocuments, ShownEvent
 from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named, wrong_parameter
 from api.operations import Body, Handler, Operation, QueryReader
-from api.problems import LOG_UNAVAILABLE
+from api.problems import EVENT_IS_UNKNOWN, LOG_UNAVAILABLE
 from api.requests import Request
-from api.responses import WrittenJson
+from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
 from api.shapes import described
 from application.aggregates import Aggregate
@@ -161,8 +161,8 @@ class EventRoutes:
             roles=READS_THE_LOG,
             handler=self._feed,
             query=FeedParameters,
-            answers={200: Body({"application/json": EventPage}, "A page of the log.")},
-            problems=(LOG_UNAVAILABLE,),
+            answers={200: Body({"application/json": EventPage}, "A page of the log.", GOES_ON)},
+            problems=(EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
         for aggregate in self._aggregates:
             words = aggregate.collection.replace("-", " ")
@@ -181,10 +181,10 @@ class EventRoutes:
                     200: Body(
                         {"application/json": StreamPage},
                         "A page of the stream.",
-                        {"ETag": "The last version on this page."},
+                        {"ETag": "The last version on this page.", **GOES_ON},
                     )
                 },
-                problems=(aggregate.not_found, LOG_UNAVAILABLE),
+                problems=(aggregate.not_found, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
             )
 
     async def _feed(self, request: Request) -> Response:
@@ -203,20 +203,22 @@ class EventRoutes:
                 await self._news.wait_beyond(after, deadline - loop.time())
         head = max(after, await self._log.head())
         body = b'{"events":%b,"after":%d,"position":%d}' % (self._documents.many(events), after, head)
-        return WrittenJson(body)
+        return WrittenJson(body, headers=link_to_next(request, after=after) if after < head else None)
 
     def _stream_handler(self, aggregate: Aggregate[Any]) -> Handler:
         async def handle(request: Request) -> Response:
             asked: StreamParameters = self._stream_query(request)
             limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
             stream = await stream_named(request.path_params["id"], aggregate, self._log)
-            events = await self._log.stream(stream, asked.after, limit)
+            found = await self._log.stream(stream, asked.after, limit + 1)
+            events = found[:limit]
             if not events or events[0].type.partition(".")[0] != aggregate.name:
                 await refuse_absent(stream, aggregate, self._log)
             version = events[-1].version if events else asked.after
             many = self._documents.many(events)
             body = b'{"id":"%b","version":%d,"events":%b}' % (str(stream).encode(), version, many)
-            return WrittenJson(body, headers={"etag": f'"{version}"'})
+            more = link_to_next(request, after=version) if len(found) > limit else {}
+            return WrittenJson(body, headers={"etag": f'"{version}"', **more})
 
         return handle
 
@@ -230,6 +232,8 @@ class EventRoutes:
             if not matching:
                 raise wrong_parameter(parameter="types", detail="a type is unknown; /openapi.json lists them all")
             found.extend(matching)
+            if name.strip() not in matching:
+                found.append(name.strip())  # the kind, of which newer versions may have more
         return found
 
     def _wait_seconds(self, asked: str | None) -> int:

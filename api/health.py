@@ -23,6 +23,10 @@ CHECKED_FOR_SECONDS = 1.0
 """How long an answer about readiness holds; whoever asks more often gets the same one."""
 
 
+class DiskIsFull(Exception):  # noqa: N818 - it names what is the matter
+    """Commands have failed for want of disk space."""
+
+
 @described
 class Liveness:
     """The process answers; it was not asked whether anything behind it does."""
@@ -32,7 +36,11 @@ class Liveness:
 
 @described
 class Readiness:
-    """Whether requests should be sent here, and by name what stands in the way."""
+    """Whether requests should be sent here, and by name what stands in the way.
+
+    `key_file` does not stand in the way: the process works with the keys that it has. But one that is started with the
+    file that was refused will not.
+    """
 
     ready: bool
     checks: Mapping[str, bool]
@@ -41,8 +49,15 @@ class Readiness:
 class HealthRoutes:
     """Makes the operations that tell how the process is doing. They tell nothing about customers and need no key."""
 
-    def __init__(self, checks: Mapping[str, Check], metrics: Metrics, refresh: Callable[[], Awaitable[None]]) -> None:
-        """`refresh` measures, before metrics are shown, what has to be asked for."""
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        metrics: Metrics,
+        refresh: Callable[[], Awaitable[None]],
+        warnings: Mapping[str, Check],
+    ) -> None:
+        """`refresh` measures, before metrics are shown, what has to be asked for; `warnings` are shown, no more."""
+        self._warnings = warnings
         self._checks = checks
         self._metrics = metrics
         self._refresh = refresh
@@ -70,6 +85,8 @@ class HealthRoutes:
             path="/readyz",
             tag="health",
             summary="Ask whether requests should be sent here",
+            description="`log` and `read_models` can be asked; `disk` says no for half a minute after a command could not "
+            "be recorded for want of room, unless another one was.",
             roles=EVERYONE,
             handler=self._ready,
             answers={
@@ -94,9 +111,10 @@ class HealthRoutes:
     async def _ready(self, _request: Request) -> Response:
         async with self._asking:
             if time.monotonic() - self._asked_at > CHECKED_FOR_SECONDS:
-                results = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
-                checks = dict(zip(self._checks, results, strict=True))
-                self._readiness = Readiness(ready=all(results), checks=checks)
+                asked = {**self._checks, **self._warnings}
+                results = await asyncio.gather(*(_passes(check) for check in asked.values()))
+                checks = dict(zip(asked, results, strict=True))
+                self._readiness = Readiness(ready=all(checks[name] for name in self._checks), checks=checks)
                 self._asked_at = time.monotonic()
         readiness = self._readiness
         if self.is_stopping:

@@ -4,7 +4,6 @@ One transaction sees one snapshot: of every append all or nothing, and everythin
 before the backup began. Read models are not in it, as they are made anew from the log. Nor is the key-encryption key.
 """
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 
 from infrastructure.backup_files import (
+    NOT_COPIED,
     TABLES,
     Backup,
     BackupFolder,
@@ -27,6 +27,7 @@ from infrastructure.backup_files import (
 )
 from infrastructure.key_rotation import wrapped_keys
 from infrastructure.log_digest import COLUMNS, DIGESTS_FILE, HEADER, TRAILER, RunningDigest, log_rows
+from infrastructure.table_digest import TableDigest, table_copy
 
 REPORT_EVENTS = 1_000
 """The progress is told after so many events."""
@@ -60,18 +61,16 @@ class CopyOfLog:
                 copied.write(TRAILER)
         return KeptLog(position=running.position, recorded_at=recorded_at, digest=running.digest().hex())
 
-    def table(self, name: str) -> None:
-        """Copy one other table."""
-        statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT binary)").format(
-            sql.Identifier(self.schema, name), sql.SQL(", ").join(map(sql.Identifier, self.columns(name)))
-        )
-        with (
-            self.folder.packed(table_file(name)) as file,
-            self.connection.cursor() as cursor,
-            cursor.copy(statement) as copy,
-        ):
-            for chunk in copy:
-                file.write(bytes(chunk))
+    def table(self, name: str, *, digests_only: bool) -> str:
+        """Copy one other table, or nothing of it; its digest."""
+        digest = TableDigest()
+        with ExitStack() as stack:
+            file = None if digests_only else stack.enter_context(self.folder.packed(table_file(name)))
+            for chunk in stack.enter_context(table_copy(self.connection, self.schema, name, self.columns(name))):
+                digest.add(chunk)
+                if file is not None:
+                    file.write(chunk)
+        return digest.hex()
 
     def columns(self, table: str) -> tuple[str, ...]:
         """The columns of a table, in the order in which they are copied."""
@@ -82,7 +81,7 @@ class CopyOfLog:
             "ORDER BY attnum",
             [sql.Identifier(self.schema, table).as_string()],
         )
-        return tuple(name for (name,) in rows)
+        return tuple(name for (name,) in rows if (table, name) not in NOT_COPIED)
 
     def tenant(self) -> KeptTenant:
         """Whose log it is."""
@@ -131,13 +130,11 @@ def back_up(  # noqa: PLR0913 - what a person says, and where it goes
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         copy = CopyOfLog(connection, schema, kept, report)
         log = copy.events(digests_only=digests_only)
-        tables: Mapping[str, tuple[str, ...]] = {}
-        if not digests_only:
-            for number, table in enumerate(TABLES, 1):
-                if table != "events":
-                    copy.table(table)
-                report("other tables", number, len(TABLES))
-            tables = {table: copy.columns(table) for table in TABLES}
+        digests = {}
+        for number, table in enumerate(TABLES, 1):
+            if table != "events":
+                digests[table] = copy.table(table, digests_only=digests_only)
+            report("other tables", number, len(TABLES))
         return kept.finish(
             Manifest(
                 software=software,
@@ -147,7 +144,8 @@ def back_up(  # noqa: PLR0913 - what a person says, and where it goes
                 log=log,
                 migrations=copy.migrations(),
                 key_encryption_keys=copy.key_encryption_keys(),
-                tables=tables,
+                tables={} if digests_only else {table: copy.columns(table) for table in TABLES},
+                table_digests=digests,
                 files=kept.files,
             )
         )

@@ -6,7 +6,7 @@ The manifest is written last. A folder without one is no backup, whatever else i
 import gzip
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import BufferedIOBase, BufferedWriter, RawIOBase
@@ -19,6 +19,7 @@ from typing_extensions import Buffer, override
 
 from infrastructure.log_digest import DIGEST_BYTES, DIGESTS_FILE, KnownLog
 from infrastructure.passwords import write_secret
+from infrastructure.table_digest import digest_of
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1024 * 1024
@@ -38,6 +39,10 @@ TABLES = (
     "retired_key_encryption_keys",
 )
 """The tables of the log, in the order in which they are restored."""
+PRINCIPALS_SINCE = 6
+"""The migration that made principals and credentials of the table `api_keys`, which older backups have."""
+NOT_COPIED = frozenset({("credentials", "last_used_at")})
+"""Columns that change with every request, so that no digest that was noted down would ever hold: they begin anew."""
 DERIVED_TABLES = ("log_head", "migrations", "snapshots")
 """Those that are made anew: by the migrations, and by loading long streams."""
 
@@ -119,6 +124,8 @@ class Manifest(_Kept):
     """Fingerprints of those that the keys in the backup are wrapped by."""
     tables: Mapping[str, tuple[str, ...]]
     """The columns of each table, in the order of its file."""
+    table_digests: Mapping[str, Digest] = Field(default_factory=dict)
+    """SHA-256 of the rows of each table but `events`, in the order of its primary key."""
     files: Mapping[FileName, KeptFile]
     """Every file of the backup but the manifest."""
 
@@ -169,10 +176,23 @@ class Backup:
             raise NotABackup(message)
         return known
 
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """The tables of which the manifest has no digest: those of backups that an older Rapport has taken."""
+        return tuple(table for table in self.manifest.tables if table not in {"events", *self.manifest.table_digests})
+
+    def verify_table(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Raise `NotABackup` if this is not the table that was backed up."""
+        expected = self.manifest.table_digests.get(name)
+        if expected is not None and digest_of(chunks) != expected:
+            message = f"The table {name} in {self.folder} is not the one that was backed up."
+            raise NotABackup(message)
+
     def require_data(self) -> None:
         """Raise `NotABackup` if there is nothing that could be restored."""
-        files = {*map(table_file, TABLES), DIGESTS_FILE}
-        if set(self.manifest.tables) != set(TABLES) or set(self.manifest.files) != files:
+        tables = tables_at(len(self.manifest.migrations))
+        files = {*map(table_file, tables), DIGESTS_FILE}
+        if set(self.manifest.tables) != set(tables) or set(self.manifest.files) != files:
             message = f"{self.folder} holds digests of a log and no data: there is nothing to restore in it."
             raise NotABackup(message)
 
@@ -216,6 +236,13 @@ def _ends_with(digests: Path, known: KnownLog) -> bool:
             return False
         file.seek(-DIGEST_BYTES, os.SEEK_END)
         return file.read() == known.digest
+
+
+def tables_at(migration: int) -> tuple[str, ...]:
+    """The tables of the log as they were after a migration, in the order in which they are restored."""
+    if migration >= PRINCIPALS_SINCE:
+        return TABLES
+    return tuple("api_keys" if table == "principals" else table for table in TABLES if table != "credentials")
 
 
 def table_file(table: str) -> str:

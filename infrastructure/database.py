@@ -175,7 +175,7 @@ def prepare(url: str, passwords: Mapping[str, str], settings: Settings, upto: in
     except psycopg.OperationalError as error:
         raise _why_no_connection(error) from error
     with operator:
-        _although_another_does(lambda: _make_schemas(operator, settings))
+        _although_another_does(lambda: make_schemas(operator, settings))
         migrate(operator, settings.tenant, settings.read_schema, upto=upto)
     return databases
 
@@ -242,7 +242,8 @@ def _is_true(connection: psycopg.Connection, question: str, *values: str) -> boo
     return connection.execute(question.encode(), values).fetchone() == (True,)
 
 
-def _make_schemas(connection: psycopg.Connection, settings: Settings) -> None:
+def make_schemas(connection: psycopg.Connection, settings: Settings) -> None:
+    """Make the schemas of the tenant where they are missing, as the operator."""
     for schema, owner in ((settings.tenant, OWNER), (settings.read_schema, PROJECTOR)):
         if not _is_true(connection, "SELECT to_regnamespace(%s) IS NOT NULL", schema):
             connection.execute(
@@ -258,6 +259,7 @@ def _make_schemas(connection: psycopg.Connection, settings: Settings) -> None:
                 )
             )
             connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(read_schema, reader))
+            connection.execute("RESET ROLE")  # also where this is within another transaction
 
 
 def unsafe_settings(connection: psycopg.Connection) -> tuple[ServerRefused, ...]:

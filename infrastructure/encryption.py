@@ -8,6 +8,7 @@ log, and bound to that place, so that no ciphertext can be moved and one field c
 import base64
 import hashlib
 import hmac
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,10 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infrastructure.passwords import SecretsAreReadable, require_private
+
+_LOG = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -89,12 +94,13 @@ class KeyFile:
         return self.path.exists()
 
     def load(self) -> KeyEncryptionKeys:
-        """The keys. Raises `KeyEncryptionKeyMissing`."""
+        """The keys. Raises `KeyEncryptionKeyMissing` and `SecretsAreReadable`."""
         return KeyEncryptionKeys(self.read())
 
     def read(self) -> list[bytes]:
-        """The keys themselves, newest first. Raises `KeyEncryptionKeyMissing`."""
+        """The keys themselves, newest first. Raises `KeyEncryptionKeyMissing` and `SecretsAreReadable`."""
         try:
+            require_private(self.path)
             lines = self.path.read_text(encoding="ascii").split()
             keys = [base64.b64decode(line, validate=True) for line in lines]
         except (FileNotFoundError, ValueError) as error:
@@ -108,13 +114,13 @@ class KeyFile:
         return FollowedKeys(self)
 
     @property
-    def state(self) -> tuple[int, int] | None:
-        """Something that changes whenever the file is replaced; None while it is absent."""
+    def state(self) -> tuple[int, int, int] | None:
+        """Something that changes whenever the file, or who may read it, does; None while it is absent."""
         try:
             found = self.path.stat()
         except FileNotFoundError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return found.st_ino, found.st_mtime_ns, found.st_mode
 
     def create(self) -> KeyEncryptionKeys:
         """Make the first key. Of two that do so at once one is first, and both get its key."""
@@ -172,7 +178,8 @@ class FollowedKeys:
     """The keys of a file as it is now: whoever holds them follows a rotation without being started anew.
 
     Keys that have been in the file stay in memory. What they have wrapped may have been read just before it was
-    wrapped anew.
+    wrapped anew. A file without the key that wraps is another Rapport's, or that of a whole rotation that was missed:
+    its keys may open, and wrap only when `prove` has shown the second.
     """
 
     def __init__(self, file: KeyFile) -> None:
@@ -180,6 +187,8 @@ class FollowedKeys:
         self._state = file.state
         self._read = file.read()
         self._keys = KeyEncryptionKeys(self._read)
+        self._unproven: list[bytes] = []
+        self._refused = False
 
     def wrap(self, key: bytes, owner: bytes) -> bytes:
         """See `KeyEncryptionKeys.wrap`. To ask for the file costs a microsecond, a tenth of what is wrapped for."""
@@ -191,23 +200,59 @@ class FollowedKeys:
         try:
             return self._keys.unwrap(wrapped, owner)
         except KeyEncryptionKeyMissing:
-            if not self._look():
-                raise
-        return self._keys.unwrap(wrapped, owner)
+            self._look()
+        return KeyEncryptionKeys([*self._read, *self._unproven]).unwrap(wrapped, owner)
+
+    def open(self, wrapped: bytes, owner: UUID) -> bytes | None:
+        """The key of a person or text, for reading; None if none of the keys opens it: it is one that is unreadable."""
+        try:
+            return self.unwrap(wrapped, owner.bytes)
+        except KeyEncryptionKeyMissing:
+            _LOG.error("the key of %s is unreadable: no key-encryption key opens it", owner)
+            return None
 
     def is_current(self, wrapped: bytes) -> bool:
         """See `KeyEncryptionKeys.is_current`."""
         self._look()
         return self._keys.is_current(wrapped)
 
-    def _look(self) -> bool:
-        """Read the file again if it has been replaced; whether it had. One that is gone leaves things as they are."""
+    def is_refused(self) -> bool:
+        """Whether the file, as it is now, was refused: whoever starts with it will not find the keys in force."""
+        self._look()
+        return self._refused
+
+    def prove(self, wrapped_hash_key: bytes, owner: bytes) -> bool:
+        """Whether the file holds the keys in force after all: it does if one of them opens the tenant's own key."""
+        if self._unproven:
+            with suppress(KeyEncryptionKeyMissing):
+                KeyEncryptionKeys(self._unproven).unwrap(wrapped_hash_key, owner)
+                self._accept(self._unproven)
+        return not self._refused
+
+    def _look(self) -> None:
+        """Read the file again if it has changed. One that is refused leaves things as they are."""
         state = self._file.state
-        if state is None or state == self._state:
-            return False
-        self._read = list(dict.fromkeys([*self._file.read(), *self._read]))
-        self._keys, self._state = KeyEncryptionKeys(self._read), state
-        return True
+        if state == self._state:
+            return
+        self._state, self._unproven = state, []
+        try:
+            found = self._file.read()
+        except (KeyEncryptionKeyMissing, SecretsAreReadable) as error:
+            self._refuse(str(error))
+            return
+        if self._read[0] in found:
+            self._accept(found)
+        else:
+            self._unproven = found
+            self._refuse("it does not hold the key-encryption key in force")
+
+    def _accept(self, found: Sequence[bytes]) -> None:
+        self._read = list(dict.fromkeys([*found, *self._read]))
+        self._keys, self._unproven, self._refused = KeyEncryptionKeys(self._read), [], False
+
+    def _refuse(self, reason: str) -> None:
+        self._refused = True
+        _LOG.error("the key file was changed and is refused, the keys from before stay in use: %s", reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ moments.
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -21,10 +21,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class JournalIsUnreadable(Exception):  # noqa: N818 - it names what is the matter
-    """A journal of erasures cannot be read."""
+    """A journal of erasures or revocations cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is no journal of erasures.")
+        super().__init__(f"{path} is no journal of erasures or revocations.")
 
 
 class Erasures(BaseModel):
@@ -54,11 +54,11 @@ class Erasures(BaseModel):
         ).fetchall()
         return cls(until=until, subjects=dict(erased), texts=dict(redacted))
 
-    def and_those_of(self, other: "Erasures | None") -> "Erasures":
+    def and_those_of(self, other: Self | None) -> Self:
         """Both together: nobody who was erased once is forgotten."""
         if other is None:
             return self
-        return Erasures(
+        return type(self)(
             until=max(self.until, other.until),
             subjects={**self.subjects, **other.subjects},
             texts={**self.texts, **other.texts},
@@ -80,23 +80,51 @@ class Erasures(BaseModel):
         return number
 
 
-class Journal:
-    """The file with the erasures of one tenant."""
+Noted = TypeVar("Noted", bound="Together")
 
-    def __init__(self, folder: Path, tenant: UUID) -> None:
-        self.path = folder / f"erasures-{tenant}.json"
 
-    def read(self) -> Erasures | None:
+class Together(Protocol):
+    """What is noted in a journal, and comes together with what was noted there before."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: bytes) -> Self:
+        """Read it."""
+        ...
+
+    def model_dump_json(self, *, indent: int) -> str:
+        """Write it."""
+        ...
+
+    def and_those_of(self, other: Self | None) -> Self:
+        """Both together."""
+        ...
+
+
+class JournalFile(Generic[Noted]):
+    """A file that only ever grows."""
+
+    def __init__(self, path: Path, kind: type[Noted]) -> None:
+        self.path = path
+        self._kind = kind
+
+    def read(self) -> Noted | None:
         """What it says; None if there is no journal. Raises `JournalIsUnreadable`."""
         try:
-            return Erasures.model_validate_json(self.path.read_bytes())
+            return self._kind.model_validate_json(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except ValidationError as error:
             raise JournalIsUnreadable(self.path) from error
 
-    def add(self, erasures: Erasures) -> Erasures:
+    def add(self, noted: Noted) -> Noted:
         """Have these in it, too; all that it says now."""
-        together = erasures.and_those_of(self.read())
+        together = noted.and_those_of(self.read())
         write_secret(self.path, together.model_dump_json(indent=1).encode() + b"\n")
         return together
+
+
+class Journal(JournalFile[Erasures]):
+    """The file with the erasures of one tenant."""
+
+    def __init__(self, folder: Path, tenant: UUID) -> None:
+        super().__init__(folder / f"erasures-{tenant}.json", Erasures)

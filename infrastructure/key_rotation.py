@@ -21,7 +21,13 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from infrastructure.encryption import FINGERPRINT_BYTES, KeyEncryptionKeys, KeyFile
+from infrastructure.encryption import (
+    FINGERPRINT_BYTES,
+    FollowedKeys,
+    KeyEncryptionKeyMissing,
+    KeyEncryptionKeys,
+    KeyFile,
+)
 from infrastructure.migrations import OWNER
 from infrastructure.tenant import HASH_KEY_OWNER
 
@@ -105,6 +111,19 @@ def wrapped_keys(connection: Connection, schemas: Sequence[str]) -> Sequence[Wra
         )
         found += [WrappedKeys(schema, fingerprint, keys) for fingerprint, keys in rows]
     return found
+
+
+def unreadable_keys(connection: Connection, schema: str, keys: FollowedKeys) -> Iterator[tuple[str, UUID]]:
+    """The people and texts of a tenant whose key no key-encryption key opens: table and id."""
+    for table, column in _KEY_TABLES:
+        statement = sql.SQL("SELECT {}, wrapped FROM {} WHERE wrapped IS NOT NULL").format(
+            sql.Identifier(column), sql.Identifier(schema, table)
+        )
+        for key_id, wrapped in connection.cursor().stream(statement):
+            try:
+                keys.unwrap(wrapped, key_id.bytes)
+            except KeyEncryptionKeyMissing:
+                yield table, key_id
 
 
 class Rotation:

@@ -274,7 +274,9 @@ class LogMapper(persistence.Mapper[UUID]):
                     (ids,),
                 )
                 for key_id, wrapped in rows:
-                    found[reference(key_id)] = self.tenant.key_encryption_keys.unwrap(wrapped, key_id.bytes)
+                    key = self.tenant.key_encryption_keys.open(wrapped, key_id)
+                    if key is not None:
+                        found[reference(key_id)] = key
         return found
 
 

@@ -150,9 +150,9 @@ class PostgresLog:
             is_subject, subject = split_reference(reference)
             if is_subject:
                 subjects.append(subject)
-        unwrap = self._tenant.key_encryption_keys.unwrap
+        opened = self._tenant.key_encryption_keys.open
         found = self._connected().execute(self._keys, [subjects]) if subjects else ()
-        keys = {subject_reference(subject): unwrap(wrapped, subject.bytes) for subject, wrapped in found}
+        keys = {subject_reference(subject): opened(wrapped, subject) for subject, wrapped in found}
         return keys.get
 
     def wait(self, seconds_max: float) -> None:

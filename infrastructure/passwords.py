@@ -11,7 +11,7 @@ from infrastructure.settings import StartRefused
 
 
 class SecretsAreReadable(StartRefused):
-    """Other users of this machine may read the passwords of the database."""
+    """Other users of this machine may read what is secret: the passwords of the database, or the keys of people."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"Other users of this machine may read or change {path}; run: chmod go= {path}")
@@ -28,14 +28,19 @@ def load_passwords(data: Path, roles: Iterable[str]) -> Mapping[str, str]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known: dict[str, str] = {}
     if path.exists():
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretsAreReadable(path)
+        require_private(path)
         known = json.loads(path.read_bytes())
     missing = {role: secrets.token_urlsafe(32) for role in roles if role not in known}
     if missing:
         known |= missing
         write_secret(path, json.dumps(known, indent=1).encode())
     return known
+
+
+def require_private(path: Path) -> None:
+    """Raise `SecretsAreReadable` if others than its owner may do anything with a file."""
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SecretsAreReadable(path)
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -1,12 +1,15 @@
 """Restoring a backup: into an empty place, as a whole or not at all, and compared with what is known before it counts.
 
-The tables are made as they were when the backup was taken, filled, compared and, in the same transaction, relieved of
-those who have been erased since; then they are migrated to today's form. Read models are made anew by the projector.
-While a restore is not over, a mark in the data folder keeps every service from starting on it.
+In one transaction the log that is there goes, tables are made as they were when the backup was taken, filled, compared
+and relieved of those who have been erased since; then they are migrated to today's form, and what was revoked since is
+revoked again. So the log that is there stays until the new one is proved, whatever ends the restore. Read models are
+made anew by the projector. While a restore into an empty place is not over, a mark in the data folder keeps every
+service from starting.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,8 +17,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from infrastructure.backup_files import TABLES, Backup, NotABackup, Progress, table_file
-from infrastructure.database import LOGIN_ROLES, PROJECTOR, prepare, verify_settings
+from infrastructure.backup_files import TABLES, Backup, Manifest, NotABackup, Progress, table_file, tables_at
+from infrastructure.database import LOGIN_ROLES, PROJECTOR, make_schemas, prepare, verify_settings
 from infrastructure.encryption import KeyFile
 from infrastructure.erasures import Erasures, Journal
 from infrastructure.key_rotation import wrapped_keys
@@ -23,9 +26,11 @@ from infrastructure.log_digest import KnownLog, compare, log_rows, position_of, 
 from infrastructure.migrations import OWNER, migrate, migrations
 from infrastructure.passwords import load_passwords
 from infrastructure.restore_mark import RestoreMark, Unfinished
+from infrastructure.revocations import RevocationJournal, Revocations
 from infrastructure.saved_keys import bring_keys, require_keys
 from infrastructure.server import alone
 from infrastructure.settings import Settings, StartRefused
+from infrastructure.table_digest import table_copy
 from infrastructure.tenant import load_tenant
 
 REPORT_EVENTS = 1_000
@@ -40,6 +45,17 @@ class RestoreRefused(StartRefused):
 
 class PlaceIsTaken(RestoreRefused):
     """Where the backup would go there is a log already."""
+
+
+class TablesAreUnproved(RestoreRefused):
+    """Nothing proves that tables of the backup are those that were backed up."""
+
+    def __init__(self, backup: Backup) -> None:
+        super().__init__(
+            f"The backup was taken by Rapport {backup.manifest.software}, which noted no digests of tables or lost"
+            f" them. So nothing proves these: {', '.join(backup.unproved)}. Who could change the backup may have"
+            " emptied them, or planted keys. Say --unchecked to restore it all the same."
+        )
 
 
 class JournalIsMissing(RestoreRefused):
@@ -59,11 +75,15 @@ class Wanted:
 
     backup: Backup
     known: KnownLog | None = None
+    noted: Manifest | None = None
+    """What somebody else has noted down: the digests of the other tables, too, if it is of the same position."""
     keys: Path | None = None
     """The folder with the saved key-encryption keys and journals; without it they are those in the data folder."""
     replaces: bool = False
     """Whether a log that is there may go."""
     without_journal: bool = False
+    unchecked: bool = False
+    """Whether tables are taken that nothing proves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +95,12 @@ class Restored:
     """People whom the backup would have brought back."""
     has_keys: bool
     """Whether the keys are there that open personal data."""
+    revoked_again: int
+    """Credentials that the backup would have made good again."""
+    revocations_until: datetime
+    """What was revoked later is in no journal."""
+    unproved: Sequence[str]
+    """Tables that were taken as they are."""
 
 
 def restore(settings: Settings, wanted: Wanted, report: Progress) -> Restored:
@@ -100,6 +126,28 @@ def verify(wanted: Wanted, report: Progress) -> None:
     backup.verify_files(report)
     log = rows(backup.table("events"))
     compare(_reported("verifying the log", log, backup, report), _known(wanted))
+    for table in backup.manifest.table_digests:
+        backup.verify_table(table, backup.table(table))
+    _unproved(wanted)
+    if backup.unproved and not wanted.unchecked:
+        raise TablesAreUnproved(backup)
+
+
+def _unproved(wanted: Wanted) -> Sequence[str]:
+    """The tables that neither the backup proves nor what was noted down. Raises `NotABackup` where that contradicts."""
+    manifest, noted = wanted.backup.manifest, wanted.noted
+    if noted is None:
+        return wanted.backup.unproved
+    if noted.log.position != manifest.log.position:
+        return tuple(table for table in manifest.tables if table != "events")
+    for table, digest in manifest.table_digests.items():
+        if noted.table_digests.get(table, digest) != digest:
+            message = (
+                f"The table {table} of {wanted.backup.folder} is another one than was noted down: the backup has been"
+                " altered, or the digests are of another moment. Those of a backup itself are in its manifest.json."
+            )
+            raise NotABackup(message)
+    return tuple(table for table in manifest.tables if table not in {"events", *noted.table_digests})
 
 
 def _known(wanted: Wanted) -> list[KnownLog]:
@@ -147,15 +195,22 @@ class _Place:
                 message = f"There is a log already in {self._schema}: choose another place, or say --replace."
                 raise PlaceIsTaken(message)
             erasures = self._erasures(operator, wanted, saved, held)
-        self._mark.set(Unfinished.DATA)
-        self._make_anew(upto=len(wanted.backup.manifest.migrations))
-        erased = self._load(wanted, erasures, report)
-        self._bring_up_to_date()
+            revocations = self._revocations(operator, wanted.backup, saved, held)
+        if held is None:
+            self._mark.set(Unfinished.DATA)
+        erased, revoked = self._replace(wanted, erasures, revocations, report)
         if saved is None:
             self._mark.set(Unfinished.KEYS)
         else:
             self.bring_keys(saved, wanted.backup.needed_keys)
-        return Restored(position=wanted.backup.manifest.log.position, erased_again=erased, has_keys=saved is not None)
+        return Restored(
+            position=wanted.backup.manifest.log.position,
+            erased_again=erased,
+            has_keys=saved is not None,
+            revoked_again=revoked,
+            revocations_until=max(revocations.until, wanted.backup.manifest.taken_at),
+            unproved=_unproved(wanted),
+        )
 
     def bring_keys(self, saved: Path, needed: Collection[bytes]) -> None:
         """Bring the keys, and see that they open the log: the restore is over."""
@@ -177,6 +232,10 @@ class _Place:
             if erasures is None and not without_journal:
                 raise JournalIsMissing(Journal(saved, tenant).path)
             again = erasures.repeat(privacy, self._schema) if erasures is not None else 0
+            revocations = RevocationJournal(saved, tenant).read()
+        if revocations is not None:
+            with psycopg.connect(self._databases.operator) as operator:
+                revocations.repeat(operator, self._schema)
         self.bring_keys(saved, needed)
         return again
 
@@ -191,28 +250,70 @@ class _Place:
             raise JournalIsMissing(Journal(saved, tenant).path)
         return found
 
-    def _make_anew(self, upto: int) -> None:
-        """Empty tables, as they were after this migration."""
-        with psycopg.connect(self._databases.operator, autocommit=True) as operator:
-            for schema, owner in ((self._settings.read_schema, PROJECTOR), (self._schema, OWNER)):
-                operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
-                operator.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
-        prepare(self._url, self._passwords, self._settings, upto)
+    def _revocations(self, operator: Connection, backup: Backup, saved: Path | None, held: UUID | None) -> Revocations:
+        """All that is known about revocations: from the log that goes, and from journals."""
+        tenant = backup.manifest.tenant.id
+        found = Revocations(until=backup.manifest.taken_at, credentials={})
+        if held == tenant:
+            found = found.and_those_of(Revocations.of(operator, self._schema))
+        for folder in (self._keys.path.parent, saved):
+            found = found.and_those_of(RevocationJournal(folder, tenant).read() if folder is not None else None)
+        return found
+
+    def _replace(
+        self, wanted: Wanted, erasures: Erasures | None, revocations: Revocations, report: Progress
+    ) -> tuple[int, int]:
+        """Put the backup where the log is, or change nothing; how many were erased and revoked again."""
         with psycopg.connect(self._databases.service) as service:
             verify_settings(service)
-
-    def _load(self, wanted: Wanted, erasures: Erasures | None, report: Progress) -> int:
-        """Fill all tables and compare, or leave everything empty; how many people were erased again."""
         with psycopg.connect(self._databases.operator) as operator:
             # Between two statements files are read, and that takes as long as it takes.
             operator.execute("SET idle_in_transaction_session_timeout = 0")
+            self._make_anew(operator, upto=len(wanted.backup.manifest.migrations))
             operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
-            for number, table in enumerate(TABLES, 1):
-                self._load_table(operator, wanted.backup, table)
-                report("loading tables", number, len(TABLES))
-            with log_rows(operator, self._schema) as restored:
-                compare(_reported("comparing the restored log", restored, wanted.backup, report), _known(wanted))
-            return erasures.repeat(operator, self._schema) if erasures is not None else 0
+            erased = self._load(operator, wanted, erasures, report)
+            migrate(operator, self._schema, self._settings.read_schema)
+            operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
+            revoked = revocations.repeat(operator, self._schema)
+            for table in TABLES:  # so that the first queries know how much there is
+                operator.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self._schema, table)))
+        return erased, revoked
+
+    def _make_anew(self, operator: Connection, upto: int) -> None:
+        """Empty tables, as they were after this migration."""
+        for schema, owner in ((self._settings.read_schema, PROJECTOR), (self._schema, OWNER)):
+            operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
+            operator.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        operator.execute("RESET ROLE")
+        make_schemas(operator, self._settings)
+        migrate(operator, self._schema, self._settings.read_schema, upto=upto)
+
+    def _load(self, operator: Connection, wanted: Wanted, erasures: Erasures | None, report: Progress) -> int:
+        """Fill all tables and compare; how many people were erased again."""
+        backup = wanted.backup
+        tables = tables_at(len(backup.manifest.migrations))
+        for number, table in enumerate(tables, 1):
+            self._load_table(operator, backup, table)
+            report("loading tables", number, len(tables))
+        with log_rows(operator, self._schema) as restored:
+            compare(_reported("comparing the restored log", restored, backup, report), _known(wanted))
+        self._require_commands(operator, backup)
+        for table in backup.manifest.table_digests:
+            with table_copy(operator, self._schema, table, backup.manifest.tables[table]) as restored:
+                backup.verify_table(table, restored)
+        return erasures.repeat(operator, self._schema) if erasures is not None else 0
+
+    def _require_commands(self, operator: Connection, backup: Backup) -> None:
+        """Every event names its command: a table of commands that was emptied does not go with a log that is proved."""
+        missing = operator.execute(
+            sql.SQL(
+                "SELECT e.position FROM {events} e WHERE NOT EXISTS (SELECT 1 FROM {commands} c WHERE "
+                "c.command_id = e.command_id AND e.position BETWEEN c.first_position AND c.last_position) LIMIT 1"
+            ).format(events=sql.Identifier(self._schema, "events"), commands=sql.Identifier(self._schema, "commands"))
+        ).fetchone()
+        if missing is not None:
+            message = f"The table commands in {backup.folder} lacks the command of the event at position {missing[0]}."
+            raise NotABackup(message)
 
     def _load_table(self, operator: Connection, backup: Backup, table: str) -> None:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
@@ -226,13 +327,6 @@ class _Place:
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
             message = f"{table_file(table)} does not fit its table: {error.diag.message_primary}."
             raise NotABackup(message) from error
-
-    def _bring_up_to_date(self) -> None:
-        with psycopg.connect(self._databases.operator, autocommit=True) as operator:
-            migrate(operator, self._schema, self._settings.read_schema)
-            operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
-            for table in TABLES:  # so that the first queries know how much there is
-                operator.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self._schema, table)))
 
 
 def _tenant_in(connection: Connection, schema: str) -> UUID | None:

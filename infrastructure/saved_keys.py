@@ -13,6 +13,7 @@ from psycopg import sql
 from infrastructure.encryption import KeyEncryptionKeys, KeyFile
 from infrastructure.erasures import Erasures, Journal
 from infrastructure.key_rotation import tenants_of
+from infrastructure.revocations import RevocationJournal, Revocations
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -40,11 +41,13 @@ def save_keys(privacy: Connection, keys: KeyFile, folder: Path) -> Sequence[Eras
 
 
 def save_journals(privacy: Connection, folder: Path) -> Sequence[Erasures]:
-    """Save the erasures of each tenant alone. Raises `JournalIsUnreadable`."""
+    """Save the erasures and revocations of each tenant alone. Raises `JournalIsUnreadable`."""
     journals = []
     for schema in tenants_of(privacy):
         rows = privacy.execute(sql.SQL("SELECT tenant_id FROM {}").format(sql.Identifier(schema, "tenant"))).fetchall()
-        journals += [Journal(folder, tenant).add(Erasures.of(privacy, schema)) for (tenant,) in rows]
+        for (tenant,) in rows:
+            journals.append(Journal(folder, tenant).add(Erasures.of(privacy, schema)))
+            RevocationJournal(folder, tenant).add(Revocations.of(privacy, schema))
     return journals
 
 

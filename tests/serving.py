@@ -18,6 +18,7 @@ import httpx
 import psycopg
 
 from application.commands import Role
+from infrastructure.ids import new_id
 from infrastructure.principals import Principals
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
@@ -67,7 +68,7 @@ class Serving:
     def make_key(self, role: str) -> str:
         """A new key of this role."""
         with psycopg.connect(databases_of(Settings(data=self.data)).operator) as operator:
-            secret, _ = Principals(operator, "main").create(f"{role} of the tests", Role(role))
+            secret, _ = Principals(operator, "main").create(f"{role} {new_id()}", Role(role))
         return secret
 
     def client(self, role: str) -> httpx.Client:

@@ -65,13 +65,16 @@ def _print(backup: Backup) -> None:
 
 
 def _restore(given: Namespace) -> int:
-    known = Backup.open(given.known).known() if given.known is not None else None
+    noted = Backup.open(given.known) if given.known is not None else None
+    known = noted.known() if noted is not None else None
     wanted = Wanted(
         backup=Backup.open(given.folder),
         known=known,
+        noted=noted.manifest if noted is not None else None,
         keys=given.keys,
         replaces=given.replace,
         without_journal=given.without_journal,
+        unchecked=given.unchecked,
     )
     with progress() as report:
         restored = restore(settings_of(given), wanted, report)
@@ -89,6 +92,13 @@ def _tell_agreement(position: int, known: KnownLog) -> None:
 
 
 def _tell_what_is_next(restored: Restored) -> None:
+    if restored.unproved:
+        unproved = ", ".join(restored.unproved)
+        output().print(f"[yellow]Not proved by what was noted down:[/] the tables {unproved}.")
+    if restored.revoked_again:
+        output().print(f"{restored.revoked_again:,} keys that were revoked after the backup have been revoked again.")
+    until = f"{restored.revocations_until:%Y-%m-%d %H:%M:%S}"
+    output().print(f"Keys that were revoked after {until} UTC are in no journal, and good again: rapport keys list")
     if restored.erased_again:
         output().print(f"{restored.erased_again:,} people who were erased after the backup have been erased again.")
     if restored.has_keys:

@@ -14,6 +14,7 @@ from api.command_line.terminal import EXIT_NOT_UNDERSTOOD, EXIT_REFUSED, Command
 from api.timeline_files import NotATimelineFile
 from api.timelines import check_timelines
 from infrastructure.database import unsafe_settings
+from infrastructure.key_rotation import unreadable_keys
 
 _CHECKS: Final[Mapping[str, Callable[[bytes], Sequence[CheckedCase]]]] = {
     "business-time": check_business_time,
@@ -34,15 +35,22 @@ def _settings(given: Namespace) -> int:
         listed.add_row(f"RAPPORT_{name.upper()}", "(set)" if name == "database_url" and value else escape(str(value)))
     output().print(listed)
     with (
-        opened(settings, "rapport verify-settings") as (databases, _, _),
+        opened(settings, "rapport verify-settings") as (databases, _, tenant),
         psycopg.connect(databases.service) as service,
+        psycopg.connect(databases.privacy) as privacy,
     ):
         version = service.info.server_version // 10_000
         refusals = unsafe_settings(service)
+        unreadable = list(unreadable_keys(privacy, tenant.schema, tenant.key_encryption_keys))
     for refusal in refusals:
         output().print(f"[bold red]refused:[/] {escape(str(refusal))}")
+    for kind, key_id in unreadable:
+        whose = "person" if kind == "subject_keys" else "text"
+        output().print(f"[bold red]unreadable:[/] no key-encryption key opens the key of the {whose} {key_id}")
     if refusals:
         return EXIT_REFUSED
+    if unreadable:
+        return 1
     output().print(f"[green]Postgres {version} is safe to write to, and the keys open the log.[/]")
     return 0
 

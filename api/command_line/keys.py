@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from api.command_line.tenants import opened
+from api.command_line.tenants import key_file, opened
 from api.command_line.terminal import CommandFailed, messages, output, settings_of, table
 from application.commands import Role
 from application.keys import Credential
 from infrastructure.principals import CredentialLivesTooLong, CredentialNotFound, PrincipalNameIsTaken, Principals
+from infrastructure.revocations import RevocationJournal, Revocations
 
 NAME_LETTERS_MAX = 100
 """A name is shown in lists; this is a whole sentence."""
@@ -30,6 +31,8 @@ def run(given: Namespace) -> int:
                 _list(principals)
             case "revoke":
                 _revoke(principals, given.which)
+                journal = RevocationJournal(key_file(settings).path.parent, tenant.id)
+                journal.add(Revocations.of(operator, tenant.schema))
     return 0
 
 

@@ -66,7 +66,16 @@ def add_restore(commands: Commands) -> None:
         help="another backup, its digests or its manifest, earlier or later: of two logs one has to begin with the "
         "other",
     )
-    parser.add_argument("--replace", action="store_true", help="remove the log that is there")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="put it in the place of the log that is there, which stays until the new one is proved",
+    )
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="take tables that no digest proves, as in a backup of an older Rapport",
+    )
     _without_journal(parser)
     parser.set_defaults(action="restore")
     data_options(parser)

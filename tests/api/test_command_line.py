@@ -17,6 +17,7 @@ from api.command_line import main
 from api.command_line.pages import pages
 from api.command_line.parser import make_parser
 from api.command_line.tenants import opened
+from infrastructure.embedded_postgres import administrator_of
 from infrastructure.event_types import EVENT_TYPES
 from infrastructure.server import databases_of
 from infrastructure.settings import Settings
@@ -362,6 +363,10 @@ def test_a_history_is_shown_over_all_streams(capsys: Captured) -> None:
 @pytest.mark.usefixtures("here")
 def test_a_history_may_be_shorter_earlier_and_for_programs(capsys: Captured) -> None:
     assert main(["history", "number:C-1001", "--limit", "1", "--json"]) == 0
+    assert "cut off at 1 events, and there are more" in capsys.readouterr().err
+    assert main(["history", "number:C-1001", "--limit", "2"]) == 0
+    assert "cut off" not in capsys.readouterr().err
+    assert main(["history", "number:C-1001", "--limit", "1", "--json"]) == 0
     assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [1]
     assert main(["history", "number:C-1001", "--at-position", "1", "--json"]) == 0
     assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [1]
@@ -427,6 +432,17 @@ def test_a_server_that_may_lose_what_it_has_answered_is_refused(here: Serving, c
         finally:
             connection.execute("ALTER ROLE rapport_service RESET synchronous_commit")
     assert "refused: " in capsys.readouterr().out
+
+
+def test_a_person_whose_key_cannot_be_opened_is_named(here: Serving, capsys: Captured) -> None:
+    person = "01900000-0000-7000-8000-00000000dead"
+    with psycopg.connect(administrator_of(here.data), autocommit=True) as superuser:
+        superuser.execute("INSERT INTO main.subject_keys (subject_id, wrapped) VALUES (%s, 'of no key')", [person])
+        try:
+            assert main(["verify-settings"]) == 1
+        finally:
+            superuser.execute("DELETE FROM main.subject_keys WHERE subject_id = %s", [person])
+    assert f"no key-encryption key opens the key of the person {person}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_cases_of_business_time_are_checked(tmp_path: Path, capsys: Captured) -> None:

@@ -3,6 +3,7 @@
 import base64
 import multiprocessing
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -24,6 +25,7 @@ from infrastructure.encryption import (
     seal,
     unseal,
 )
+from infrastructure.passwords import SecretsAreReadable
 from tests.people import ACME, ADA
 
 TENANT = UUID("01900000-0000-7000-8000-0000000000e0")
@@ -157,8 +159,74 @@ def test_without_a_whole_key_nothing_is_opened(tmp_path: Path, content: bytes | 
     file = KeyFile(tmp_path)
     if content is not None:
         file.path.write_bytes(content)
+        file.path.chmod(0o600)
     with pytest.raises(KeyEncryptionKeyMissing):
         file.load()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
+def test_a_file_that_others_may_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    file = KeyFile(tmp_path)
+    file.create()
+    file.path.chmod(mode)
+    with pytest.raises(SecretsAreReadable, match="chmod go="):
+        file.load()
+
+
+# Following the file
+
+
+FOREIGN: dict[str, Callable[[KeyFile], object]] = {
+    "of another Rapport": lambda file: file.write([new_key()]),
+    "of another Rapport amid a rotation": lambda file: file.write([new_key(), new_key()]),
+    "empty": lambda file: file.path.write_text(""),
+    "damaged": lambda file: file.path.write_text("no key\n"),
+    "absent": lambda file: file.path.unlink(),
+    "readable by others": lambda file: file.path.chmod(0o644),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_without_the_keys_in_force_is_refused_while_running_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Callable[[KeyFile], object]
+) -> None:
+    file = KeyFile(tmp_path)
+    hash_key = file.create().wrap(KEY, b"hash key")
+    before = file.read()
+    followed = file.follow()
+    change(file)
+    wrapped = followed.wrap(KEY, b"owner")
+    assert KeyEncryptionKeys(before).unwrap(wrapped, b"owner") == KEY
+    assert followed.is_refused()
+    assert not followed.prove(hash_key, b"hash key")
+    assert [record.levelname for record in caplog.records] == ["ERROR"], "it is said once for each change"
+    file.write(before)
+    assert not followed.is_refused()
+
+
+def test_a_whole_rotation_that_was_missed_is_followed_when_the_tenants_own_key_proves_it(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path)
+    file.create()
+    followed = file.follow()
+    file.rotate()
+    after = file.retire()
+    wrapped, hash_key = after.wrap(KEY, ADA.bytes), after.wrap(KEY, b"hash key")
+    assert followed.open(wrapped, ADA) == KEY, "what it has wrapped opens"
+    assert not followed.is_current(wrapped)
+    assert followed.is_refused()
+    assert followed.prove(hash_key, b"hash key")
+    assert followed.is_current(followed.wrap(KEY, b"owner"))
+    assert followed.is_current(wrapped)
+
+
+def test_a_key_that_no_key_opens_is_unreadable_and_nothing_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    KeyFile(tmp_path).create()
+    followed = KeyFile(tmp_path).follow()
+    assert followed.open(KeyEncryptionKeys([new_key()]).wrap(KEY, ADA.bytes), ADA) is None
+    assert followed.open(followed.wrap(KEY, ACME.bytes), ADA) is None
+    assert str(ADA) in caplog.text
 
 
 def test_new_keys_are_random() -> None:

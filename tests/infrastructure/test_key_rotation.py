@@ -13,13 +13,25 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from application.ports import RecordedEvent
+from application.ports import Appended, RecordedEvent
+from domain.customer import MasterDataConfirmed
+from domain.values import ERASED
 from infrastructure import key_rotation
+from infrastructure.codec import Codec
 from infrastructure.database import LOGIN_ROLES, Databases, prepare
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyEncryptionKeys, KeyFile, new_key
 from infrastructure.event_store import PostgresEventLog
+from infrastructure.event_types import EVENT_TYPES
 from infrastructure.ids import new_id
-from infrastructure.key_rotation import Rotated, Rotation, RotationIsUnderWay, TenantIsBehind, wrapped_keys
+from infrastructure.key_rotation import (
+    Rotated,
+    Rotation,
+    RotationIsUnderWay,
+    TenantIsBehind,
+    unreadable_keys,
+    wrapped_keys,
+)
+from infrastructure.log_pages import PostgresLog
 from infrastructure.passwords import load_passwords
 from infrastructure.settings import Settings
 from infrastructure.tenant import load_tenant
@@ -339,6 +351,48 @@ def test_a_key_file_that_is_gone_changes_nothing_for_who_runs(tmp_path: Path) ->
     assert keys.unwrap(keys.wrap(b"key", b"owner"), b"owner") == b"key"
     with pytest.raises(KeyEncryptionKeyMissing):
         keys.unwrap(KeyEncryptionKeys([new_key()]).wrap(b"key", b"owner"), b"owner")
+
+
+@asynchronous
+async def test_a_foreign_key_file_wraps_nothing_and_stops_nothing(place: InPostgres) -> None:
+    """Neither while running, nor after a row of it has come in all the same."""
+    file, foreign = KeyFile(place.keys), new_key()
+    ours, mine = file.read(), current(place)
+    async with InPostgres(place.databases, place.keys).open() as log:
+        try:
+            file.write([foreign])
+            await people(log)
+            assert not await log.prove_keys()
+        finally:
+            file.write(ours)
+        assert await log.prove_keys()
+    assert wrapping(place) == {mine: 5}
+
+
+@asynchronous
+async def test_a_key_that_no_key_opens_is_one_unreadable_person(own_place: InPostgres, superuser: str) -> None:
+    place = own_place
+    async with place.open() as log:
+        await people(log)
+    _plant(superuser, KeyEncryptionKeys([new_key()]).wrap(new_key(), ADA.bytes))
+    again = InPostgres(place.databases, place.keys)
+    with psycopg.connect(place.databases.privacy) as privacy:
+        unreadable = list(unreadable_keys(privacy, "main", again.tenant.key_encryption_keys))
+    assert unreadable == [("subject_keys", ADA)]
+    async with again.open() as log:
+        events = [each.event for each in await log.events(1, 99)]
+        assert getattr(events[0], "name", None) is ERASED
+        assert events[2] == ACME_REGISTERED
+        assert isinstance(await log.append([decision(ACME, 2, MasterDataConfirmed())]), Appended)
+    pages = PostgresLog(place.databases.projector, again.tenant, Codec(EVENT_TYPES, again.tenant.id))
+    page = pages.page(0, 10, frozenset({"customer.registered"}))
+    pages.close()
+    assert [type(each).__name__ for each in page.events] == ["RecordedEvent"] * 2
+
+
+def _plant(superuser: str, wrapped: bytes) -> None:
+    with psycopg.connect(superuser) as connection:
+        connection.execute("UPDATE main.subject_keys SET wrapped = %s WHERE subject_id = %s", [wrapped, ADA])
 
 
 # Killed

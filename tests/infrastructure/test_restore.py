@@ -1,6 +1,9 @@
 """A restored log is the one that was backed up: whole, proved before it counts, and without those erased since."""
 
 import asyncio
+import gzip
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +16,17 @@ from psycopg.conninfo import make_conninfo
 
 from application.commands import Role
 from domain.values import ERASED
-from infrastructure.backup_files import MANIFEST, Backup, NotABackup
+from infrastructure.backup_files import MANIFEST, TABLES, Backup, NotABackup, table_file
 from infrastructure.database import LOGIN_ROLES
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile, new_key
 from infrastructure.erasures import Journal, JournalIsUnreadable
+from infrastructure.ids import new_id
 from infrastructure.key_rotation import Rotation
 from infrastructure.log_digest import (
     DIGESTS_FILE,
+    HEADER,
+    TRAILER,
     CannotBeCompared,
     EventDiffers,
     EventIsMissing,
@@ -35,6 +41,7 @@ from infrastructure.restore_mark import RestoreIsUnfinished
 from infrastructure.saved_keys import KeysDoNotFit, save_keys
 from infrastructure.server import databases_of, prepare_and_verify
 from infrastructure.settings import Settings
+from infrastructure.table_digest import digest_of
 from infrastructure.tenant import load_tenant
 from tests.asynchronous import asynchronous
 from tests.backups import change, one_byte_changed, silent, take
@@ -466,3 +473,165 @@ def test_a_journal_only_grows(source: Source, target: Settings) -> None:
     journal.path.write_text("[]")
     with pytest.raises(JournalIsUnreadable, match="is no journal of erasures"):
         restore(target, Wanted(backup=backup, keys=source.keys), silent)
+
+
+# Tables beside the log
+
+OTHER_TABLES = [table for table in TABLES if table != "events"]
+
+
+def altered_table(folder: Path, table: str, *, thoroughly: bool) -> Backup:
+    """Empty a table of a backup, and its manifest so that nobody sees it by the digests of its files.
+
+    Thoroughly: the digest of the table, too, so that only somebody who has noted it down can tell.
+    """
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    file = folder / table_file(table)
+    file.write_bytes(gzip.compress(HEADER + TRAILER))
+    manifest["files"][file.name] = {
+        "size": file.stat().st_size,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    if thoroughly:
+        manifest["table_digests"][table] = digest_of([HEADER + TRAILER])
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return Backup.open(folder)
+
+
+@pytest.mark.parametrize("table", [each for each in OTHER_TABLES if each != "retired_key_encryption_keys"])
+@pytest.mark.parametrize("noted", ["by nobody", "with the backup", "apart"])
+def test_a_table_that_was_emptied_is_refused(source: Source, target: Settings, table: str, noted: str) -> None:
+    with psycopg.connect(source.place.databases.operator) as operator:
+        Principals(operator, "main").create(f"shop {new_id()}", Role.SERVICE)
+    backup = source.back_up()
+    apart = backup if noted == "with the backup" else take(source.place, source.folder / "apart", digests_only=True)
+    manifest = None if noted == "by nobody" else apart.manifest
+    changed = altered_table(backup.folder, table, thoroughly=noted != "by nobody")
+    with pytest.raises(NotABackup, match=table):
+        restore(target, Wanted(backup=changed, keys=source.keys, noted=manifest, unchecked=True), silent)
+    assert is_untouched(target)
+
+
+def test_a_key_that_was_planted_is_refused(source: Source, target: Settings) -> None:
+    noted = source.back_up("noted")
+    with psycopg.connect(source.place.databases.operator) as operator:
+        Principals(operator, "main").create(f"planted {new_id()}", Role.ADMIN)
+    with pytest.raises(NotABackup, match=r"principals|credentials"):
+        restore(target, Wanted(backup=source.back_up(), keys=source.keys, noted=noted.manifest), silent)
+    assert is_untouched(target)
+
+
+@asynchronous
+async def test_commands_that_were_emptied_do_not_go_with_the_log_whoever_noted_what(
+    source: Source, target: Settings
+) -> None:
+    """The digests that were noted down are of an earlier position, and prove the log alone."""
+    earlier = take(source.place, source.folder / "earlier", digests_only=True)
+    await source.record(ACME_BLOCKED, after=2)
+    changed = altered_table(source.back_up().folder, "commands", thoroughly=True)
+    wanted = Wanted(backup=changed, keys=source.keys, known=earlier.known(), noted=earlier.manifest)
+    with pytest.raises(NotABackup, match="lacks the command of the event"):
+        restore(target, wanted, silent)
+    restored = restore(target, replace(wanted, backup=source.back_up("whole")), silent)
+    assert set(restored.unproved) == set(OTHER_TABLES)
+
+
+def test_digests_of_tables_cannot_be_left_out(source: Source, target: Settings) -> None:
+    backup = source.back_up()
+    digests = {table: each for table, each in backup.manifest.table_digests.items() if table != "claims"}
+    without = Backup(backup.folder, backup.manifest.model_copy(update={"table_digests": digests}))
+    with pytest.raises(RestoreRefused, match=r"claims\. Who could .* --unchecked"):
+        restore(target, Wanted(backup=without, keys=source.keys), silent)
+    assert restore(target, Wanted(backup=without, keys=source.keys, unchecked=True), silent).unproved == ("claims",)
+
+
+@pytest.mark.parametrize("step", ["loading tables", "comparing the restored log"])
+@asynchronous
+async def test_the_log_that_is_there_stays_until_the_new_one_is_proved(
+    source: Source, target: Settings, step: str
+) -> None:
+    restore(target, Wanted(backup=source.back_up("first"), keys=source.keys), silent)
+    await source.record(ACME_BLOCKED, after=2)
+    second = source.back_up("second")
+
+    def interrupt(what: str, _done: int, _total: int) -> None:
+        if what == step:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        restore(target, Wanted(backup=second, keys=source.keys, replaces=True), interrupt)
+    prepare_and_verify(target)
+    assert await events_of(target) == STORY
+    columns = dict(second.manifest.tables) | {"claims": ("value", "kind", "stream_id", "subject_id")}
+    mistaken = Backup(second.folder, second.manifest.model_copy(update={"tables": columns}))
+    with pytest.raises(NotABackup, match=r"claims\.copy\.gz does not fit its table"):
+        restore(target, Wanted(backup=mistaken, keys=source.keys, replaces=True), silent)
+    prepare_and_verify(target)
+    assert await events_of(target) == STORY
+
+
+# Revoked since
+
+
+@pytest.mark.parametrize("how", ["saved keys", "saved keys, brought later", "the log that goes"])
+def test_a_key_that_was_revoked_after_the_backup_is_not_good_again(source: Source, target: Settings, how: str) -> None:
+    with psycopg.connect(source.place.databases.operator) as operator:
+        _, stolen = Principals(operator, "main").create(f"stolen {new_id()}", Role.ADMIN)
+        backup = source.back_up()
+        if how != "the log that goes":
+            Principals(operator, "main").revoke(stolen.id)
+            source.save_keys()
+    if how == "saved keys, brought later":
+        restore(target, Wanted(backup=backup), silent)
+        bring_back(target, source.keys, without_journal=False)
+    elif how == "the log that goes":
+        restore(target, Wanted(backup=backup, keys=source.keys), silent)
+        with psycopg.connect(databases_of(target).operator) as operator:
+            Principals(operator, "main").revoke(stolen.id)
+        restored = restore(target, Wanted(backup=backup, keys=source.keys, replaces=True), silent)
+        assert restored.revocations_until > backup.manifest.taken_at
+    else:
+        restored = restore(target, Wanted(backup=backup, keys=source.keys), silent)
+        assert restored.revoked_again == 1
+        assert restored.revocations_until > backup.manifest.taken_at
+    with psycopg.connect(databases_of(target).operator) as operator:
+        found = {key.id: key.revoked_at for key in Principals(operator, "main").all()}
+    assert found[stolen.id] is not None
+
+
+def test_a_restore_says_from_when_on_it_knows_of_no_revocation(source: Source, target: Settings) -> None:
+    backup = source.back_up()
+    for journal in source.keys.glob("revocations-*.json"):
+        journal.unlink()
+    restored = restore(target, Wanted(backup=backup, keys=source.keys), silent)
+    assert (restored.revoked_again, restored.revocations_until) == (0, backup.manifest.taken_at)
+
+
+# Backups of older versions
+
+OLDER = Path(__file__).parents[1] / "golden" / "backups"
+
+
+@asynchronous
+async def test_a_backup_of_the_version_before_there_were_digests_of_tables_is_restored(
+    target: Settings, tmp_path: Path
+) -> None:
+    """Taken by f7fb70a; its key-encryption key is published, and protects nothing."""
+    shutil.copytree(OLDER / "f7fb70a", tmp_path / "older")
+    saved = tmp_path / "older" / "saved"
+    KeyFile(saved).path.chmod(0o600)
+    wanted = Wanted(backup=Backup.open(tmp_path / "older" / "backup"), keys=saved)
+    with pytest.raises(RestoreRefused, match="--unchecked"):
+        restore(target, wanted, silent)
+    assert is_untouched(target)
+    restored = restore(target, replace(wanted, unchecked=True), silent)
+    assert set(restored.unproved) == {"tenant", "commands", "claims", "subject_keys", "text_keys", "api_keys"} | {
+        "retired_key_encryption_keys"
+    }
+    prepare_and_verify(target)
+    assert await events_of(target) == STORY
+    async with restored_place(target).open() as log:
+        assert await log.holders([IN_THE_SHOP]) == {IN_THE_SHOP: ADA}
+    with psycopg.connect(databases_of(target).operator) as operator:
+        keys = {key.name: key.revoked_at is None for key in Principals(operator, "main").all()}
+    assert keys == {"web shop": True, "old shop": False}
