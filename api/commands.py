@@ -91,12 +91,12 @@ class CommandAnswer:
 
     id: UUID
     """The stream that the command was addressed to, or that it has started."""
-    version: int
-    """The version of that stream after the command; also the ETag."""
-    position: int
-    """Of the last event; where nothing had to change, the end of the log at that moment; 0 for a dry run."""
     epoch: UUID
     """The epoch of the log in which version and position are to be understood."""
+    version: int
+    """The version of that stream after the command; with the epoch the ETag."""
+    position: int
+    """Of the last event; where nothing had to change, the end of the log at that moment; 0 for a dry run."""
     replayed: bool
     """The command had been recorded before, and this is its first answer again."""
     dry_run: bool

@@ -99,11 +99,11 @@ class EventDocuments:
 
     def answer(self, answer: Answer, epoch: UUID) -> bytes:
         """What a command has done, and in which epoch its position and version are to be understood."""
-        return b'{"id":"%b","version":%d,"position":%d,"epoch":"%b","replayed":%b,"dry_run":%b,"events":%b}' % (
+        return b'{"id":"%b","epoch":"%b","version":%d,"position":%d,"replayed":%b,"dry_run":%b,"events":%b}' % (
             str(answer.target_id).encode(),
+            str(epoch).encode(),
             answer.version,
             answer.position,
-            str(epoch).encode(),
             _truth(answer.replayed),
             _truth(answer.dry_run),
             self.many(answer.events),
