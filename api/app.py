@@ -22,7 +22,7 @@ from api.documentation import DocumentationRoutes
 from api.epochs import Epochs
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
-from api.health import Check, HealthRoutes
+from api.health import Check, DiskIsFull, HealthRoutes
 from api.lag import Lag
 from api.log_reading import ReadsLog
 from api.logs import configure as configure_logs
@@ -205,7 +205,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
     readers = _pool(databases.reader, settings.reader_connections_max, settings)
     store_limits = StoreLimits(statement_seconds_max=settings.service_statement_timeout_ms / 1000)
     log = PostgresEventLog(tenant, Codec(EVENT_TYPES, tenant.id), databases.service, pool, limits=store_limits)
-    policy = Policy(tenant.time_zone, settings.agent_reports)
+    policy = Policy(tenant.time_zone, settings.agent_reports, tenant.reporting_currency)
     models = ReadModels(readers.connection, tenant.read_schema, policy)
     lag = Lag(log, models)
     metrics.add(*lag.gauges())
@@ -226,6 +226,10 @@ def open_service(settings: Settings, databases: Databases) -> Service:
 
     async def log_answers() -> None:
         await log.head()
+
+    async def disk_has_room() -> None:
+        if log.disk_is_full:
+            raise DiskIsFull
 
     async def read_models_answer() -> None:
         await models.status()
@@ -250,7 +254,7 @@ def open_service(settings: Settings, databases: Databases) -> Service:
         new_id=new_id,
         metrics=metrics,
         resources=resources,
-        checks={"log": log_answers, "read_models": read_models_answer},
+        checks={"log": log_answers, "read_models": read_models_answer, "disk": disk_has_room},
         warnings={"key_file": key_file_fits},
         measure=lag.measure,
         cards=CustomerCards(models, _opens(log), tenant.hash, ZoneInfo(tenant.time_zone)),

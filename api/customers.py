@@ -30,9 +30,9 @@ from api.log_reading import (
 )
 from api.operations import Body, Operation, QueryReader
 from api.patience import ANSWER_SECONDS_MAX, patiently
-from api.problems import LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
+from api.problems import EVENT_IS_UNKNOWN, LOG_UNAVAILABLE, MOMENT_IS_NOT_OVER, READ_MODEL_UNAVAILABLE
 from api.requests import Request
-from api.responses import WrittenJson
+from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
 from api.shapes import described
 from application.commands import Role
@@ -168,7 +168,7 @@ class CustomerRoutes:
             roles=READS_CUSTOMERS,
             handler=self._list,
             query=ListParameters,
-            answers={200: Body({"application/json": CustomerListDocument}, "A page of customers.")},
+            answers={200: Body({"application/json": CustomerListDocument}, "A page of customers.", GOES_ON)},
             problems=PROBLEMS,
         )
         yield Operation(
@@ -182,8 +182,8 @@ class CustomerRoutes:
             roles=READS_CUSTOMERS,
             handler=self._history,
             query=HistoryParameters,
-            answers={200: Body({"application/json": HistoryPage}, "A page of the history.")},
-            problems=(CustomerNotFound, MOMENT_IS_NOT_OVER, LOG_UNAVAILABLE),
+            answers={200: Body({"application/json": HistoryPage}, "A page of the history.", GOES_ON)},
+            problems=(CustomerNotFound, MOMENT_IS_NOT_OVER, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
 
     async def _card(self, request: Request) -> Response:
@@ -227,7 +227,8 @@ class CustomerRoutes:
             if last is None
             else _make_cursor(snapshot.position, day, last, await self._epochs.current()),
         }
-        return WrittenJson(canonical_json(answer))
+        headers = link_to_next(request, cursor=answer["next_cursor"]) if last is not None else None
+        return WrittenJson(canonical_json(answer), headers=headers)
 
     def _today(self) -> date:
         return self._clock().astimezone(self._cards.zone).date()
@@ -269,7 +270,7 @@ class CustomerRoutes:
             b"true" if more else b"false",
             position,
         )
-        return WrittenJson(body)
+        return WrittenJson(body, headers=link_to_next(request, after=after) if more else None)
 
 
 def _make_cursor(position: int, day: date, number: str, epoch: UUID) -> str:

@@ -23,9 +23,9 @@ from api.log_reading import (
     wrong_parameter,
 )
 from api.operations import Body, Handler, Operation, QueryReader
-from api.problems import EPOCH_HAS_ENDED, LOG_UNAVAILABLE, Problem
+from api.problems import EPOCH_HAS_ENDED, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE, Problem
 from api.requests import Request
-from api.responses import WrittenJson
+from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
 from api.shapes import described
 from application.aggregates import Aggregate
@@ -185,8 +185,8 @@ class EventRoutes:
             roles=READS_THE_LOG,
             handler=self._feed,
             query=FeedParameters,
-            answers={200: Body({"application/json": EventPage}, "A page of the log.")},
-            problems=(EPOCH_HAS_ENDED, LOG_UNAVAILABLE),
+            answers={200: Body({"application/json": EventPage}, "A page of the log.", GOES_ON)},
+            problems=(EPOCH_HAS_ENDED, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
         for aggregate in self._aggregates:
             words = aggregate.collection.replace("-", " ")
@@ -205,10 +205,10 @@ class EventRoutes:
                     200: Body(
                         {"application/json": StreamPage},
                         "A page of the stream.",
-                        {"ETag": "The last version on this page and the epoch of the log."},
+                        {"ETag": "The last version on this page and the epoch of the log.", **GOES_ON},
                     )
                 },
-                problems=(aggregate.not_found, LOG_UNAVAILABLE),
+                problems=(aggregate.not_found, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
             )
 
     async def _feed(self, request: Request) -> Response:
@@ -231,7 +231,8 @@ class EventRoutes:
         epoch = await self._require_same_log(asked)  # it may have been restored while somebody waited
         many = self._documents.many(events)
         body = b'{"events":%b,"after":%d,"position":%d,"epoch":"%b"}' % (many, after, head, str(epoch).encode())
-        return WrittenJson(body)
+        named = {} if asked.epoch is None else {"epoch": epoch}
+        return WrittenJson(body, headers=link_to_next(request, after=after, **named) if after < head else None)
 
     async def _require_same_log(self, asked: FeedParameters) -> UUID:
         """The current epoch. Raises a `Problem` where the log is another one than that which was read up to `after`."""
@@ -248,14 +249,16 @@ class EventRoutes:
             asked: StreamParameters = self._stream_query(request)
             limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
             stream = await stream_named(request.path_params["id"], aggregate, self._log)
-            events = await self._log.stream(stream, asked.after, limit)
+            found = await self._log.stream(stream, asked.after, limit + 1)
+            events = found[:limit]
             if not events or events[0].type.partition(".")[0] != aggregate.name:
                 await refuse_absent(stream, aggregate, self._log)
             version = events[-1].version if events else asked.after
             epoch = await self._epochs.current()
             many = self._documents.many(events)
             body = b'{"id":"%b","version":%d,"events":%b}' % (str(stream).encode(), version, many)
-            return WrittenJson(body, headers={"etag": tag(version, epoch)})
+            more = link_to_next(request, after=version) if len(found) > limit else {}
+            return WrittenJson(body, headers={"etag": tag(version, epoch), **more})
 
         return handle
 
@@ -269,6 +272,8 @@ class EventRoutes:
             if not matching:
                 raise wrong_parameter(parameter="types", detail="a type is unknown; /openapi.json lists them all")
             found.extend(matching)
+            if name.strip() not in matching:
+                found.append(name.strip())  # the kind, of which newer versions may have more
         return found
 
     def _wait_seconds(self, asked: str | None) -> int:

@@ -23,6 +23,10 @@ CHECKED_FOR_SECONDS = 1.0
 """How long an answer about readiness holds; whoever asks more often gets the same one."""
 
 
+class DiskIsFull(Exception):  # noqa: N818 - it names what is the matter
+    """Commands have failed for want of disk space."""
+
+
 @described
 class Liveness:
     """The process answers; it was not asked whether anything behind it does."""
@@ -81,6 +85,8 @@ class HealthRoutes:
             path="/readyz",
             tag="health",
             summary="Ask whether requests should be sent here",
+            description="`log` and `read_models` can be asked; `disk` says no for half a minute after a command could "
+            "not be recorded for want of room, unless another one was.",
             roles=EVERYONE,
             handler=self._ready,
             answers={

@@ -28,6 +28,8 @@ table below says who may do what, and nothing else is allowed. A revoked key sto
 * `If-Match` with an ETag (`"3-<epoch>"`, or `"3"` as of the current epoch) lets the command through only at that
   version of that [epoch](../how-to/follow-the-log.md#when-the-log-was-restored). `Correlation-Id` and `Causation-Id`
   are UUIDs; without the first, the trace id of `traceparent` stands in. `On-Behalf-Of` is a pseudonymous id.
+* HTTP/1.1 with one `Host`, and a body with its length or in chunks: another transfer coding gets 501. `Upgrade` is
+  ignored, and what stands behind a body in chunks (trailers) is no header.
 * Every command may carry `occurred_at`, `reason`, `source`, `source_recorded_at` and `dry_run`. Amounts are decimals
   as text, instants name their offset, days and instants are of the years 1900 to 2199, unknown fields are refused.
 * A body is nested at most 20 deep and has at most 40,000 values, an object of it at most 100 members; how long each
@@ -57,7 +59,10 @@ line that `failed`, and of one without an answer, send the same again.
 
 ## Reading
 
-* Pages: the feed and histories go on with `after`, lists and reports with `cursor`. `limit` says how many.
+* Pages: the feed and histories go on with `after`, lists and reports with `cursor`. `limit` says how many. Whatever
+  goes on has `Link: <…>; rel="next"`, beside what its body says.
+* Reports in CSV are complete, however many rows they have, and arrive in pieces: all figures are of one position. Only
+  with a `limit` they are cut, and `Rapport-Total-Rows` says how many rows there are.
 * `at_position` and `known_at` ask for what was known then; the moment must be over. `valid_at` asks what holds on a
   day.
 * `min_position`, with the `position` of a command's answer, waits until the read model has come so far; in vain, the
@@ -65,6 +70,8 @@ line that `failed`, and of one without an answer, send the same again.
 * Every answer names the epoch of the log in `Rapport-Epoch`; the feed and commands also in their bodies. Cursors
   belong to an epoch. Positions beyond the end of the log are refused, also in `after`, and with `wait`.
 * The feed `GET /v1/events` waits for news with `wait=20s`. Positions have no gaps: who follows them misses nothing.
+  It ends before an event of a type that only a newer version knows, and then answers `event-is-unknown` with position
+  and type; whoever asks for other `types` passes it.
   With `epoch` of the page before, a log that was restored since says where to begin again.
 * Reports answer in JSON, or in CSV with `Accept: text/csv` or `format=csv`. Its definition names the columns of
   the rows, and the description their types. `.../events` has the events behind a figure.

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from api.shapes import described
-from application.ports import LogUnavailable
+from application.ports import EventIsUnknown, LogUnavailable
 from application.submissions import OccurredInTheFuture, QueueIsFull
 from domain.errors import Refusal
 
@@ -156,6 +156,15 @@ INTERNAL_ERROR = _problem(
     Retry.SAME_REQUEST,
     "Something went wrong that should not; it stands in the service's log under the incident's id.",
 )
+TRANSFER_CODING_UNKNOWN = _problem(
+    "transfer-coding-unknown", 501, Retry.NEVER, "A body is sent as it is, with its length or in chunks."
+)
+EVENT_IS_UNKNOWN = _problem(
+    "event-is-unknown",
+    503,
+    Retry.SAME_REQUEST,
+    "An event of a type that this version of the program does not know is told by a newer version only.",
+)
 QUEUE_IS_FULL = _problem(
     "queue-is-full",
     503,
@@ -294,7 +303,7 @@ def from_refusal(refusal: Refusal, *, within: str = "", in_query: bool = False) 
     )
 
 
-FORESEEN = (Problem, Refusal, QueueIsFull, LogUnavailable)
+FORESEEN = (Problem, Refusal, QueueIsFull, LogUnavailable, EventIsUnknown)
 """What a request may end with; everything else is an error of the program."""
 
 
@@ -309,6 +318,9 @@ def from_error(error: BaseException, *, in_query: bool = False) -> Problem:
             return Problem(QUEUE_IS_FULL)
         case LogUnavailable():
             return Problem(LOG_UNAVAILABLE)
+        case EventIsUnknown():
+            facts = {"type": error.type, "schema_version": str(error.schema_version)}
+            return Problem(EVENT_IS_UNKNOWN, detail=str(error), position=error.position, facts=facts)
         case _:
             incident = str(uuid.uuid4())
             _LOG.error("a request failed", exc_info=error, extra={"incident": incident})

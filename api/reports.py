@@ -3,7 +3,7 @@
 Every report has a route of its own, made from its definition; what its parameters mean, it knows itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
@@ -28,19 +28,30 @@ from api.problems import (
 )
 from api.report_documents import EvidenceDocument, document_of, schema_of
 from api.requests import Request
-from api.responses import CSV, WrittenJson
+from api.responses import CSV, GOES_ON, Streamed, WrittenJson, link_to_next
 from api.service import Limits
 from api.shapes import described
 from application.commands import Role
 from projections.read_model import ReadModelBehind, ReadModelNotFound
 from projections.reports import (
+    PIECE_ROWS,
     Asked,
     DefinitionIsWithdrawn,
     ParameterIsInvalid,
+    ReportAnswer,
     ReportDefinition,
     ReportNotFound,
     Reports,
 )
+
+_CSV = f"{CSV}; charset=utf-8; header=present"
+TOTAL_ROWS = "rapport-total-rows"
+"""The header of CSV with a `limit`, which has no other place to say how many rows there are."""
+_FIGURES = "The figures: as JSON a page of them, as CSV all rows, unless `limit` says how many."
+_SAYS_WHETHER_CUT = {
+    **GOES_ON,
+    "Rapport-Total-Rows": "Of CSV with a `limit`: how many rows there are in all.",
+}
 
 READS_REPORTS = frozenset({Role.SERVICE, Role.STAFF, Role.AUDITOR, Role.REPORTING, Role.ADMIN})
 """Reports have no personal values in them."""
@@ -187,7 +198,11 @@ class ReportRoutes:
                 handler=self._runner(definition, parameters),
                 query=HowToAnswer,
                 parameters=parameters,
-                answers={200: Body({"application/json": document_of(definition), "text/csv": None}, "The figures.")},
+                answers={
+                    200: Body(
+                        {"application/json": document_of(definition), "text/csv": None}, _FIGURES, _SAYS_WHETHER_CUT
+                    )
+                },
                 problems=problems,
             )
             yield Operation(
@@ -202,7 +217,7 @@ class ReportRoutes:
                 handler=self._explainer(definition, parameters),
                 query=WithEvents,
                 parameters=parameters,
-                answers={200: Body({"application/json": EvidenceDocument}, "The events.")},
+                answers={200: Body({"application/json": EvidenceDocument}, "The events.", GOES_ON)},
                 problems=problems,
             )
 
@@ -215,15 +230,50 @@ class ReportRoutes:
         async def handle(request: Request) -> Response:
             own, parameters = _parted(request, known)
             asked: HowToAnswer = query.read(own)
+            wants_csv = _wants_csv(request, asked.format)
+            is_whole = wants_csv and "limit" not in parameters
+            if is_whole:
+                parameters["limit"] = [str(PIECE_ROWS)]
             question = await self._question(definition, asked, parameters)
             answer = await patiently(self._reports.run(definition.name, question), ANSWER_SECONDS_MAX)
-            answer = replace(answer, next_cursor=await self._with_epoch(answer.next_cursor))
-            vary = {"vary": "accept"}
-            if _wants_csv(request, asked.format):
-                return Response(answer.csv(), headers=vary, media_type=f"{CSV}; charset=utf-8; header=present")
-            return WrittenJson(answer.json(), headers=vary)
+            headers = {"vary": "accept"}
+            if is_whole:
+                pieces = self._pieces(answer, question, is_asked_for=request.method != "HEAD")
+                return Streamed(pieces, _CSV, headers)
+            answer, pages = replace(answer, next_cursor=await self._with_epoch(answer.next_cursor)), answer
+            if answer.next_cursor is not None:
+                headers |= link_to_next(request, cursor=answer.next_cursor)
+            if wants_csv:
+                headers[TOTAL_ROWS] = str(await self._rows(pages, question))
+                return Response(answer.csv(), headers=headers, media_type=_CSV)
+            return WrittenJson(answer.json(), headers=headers)
 
         return handle
+
+    async def _pieces(self, answer: ReportAnswer, question: Asked, *, is_asked_for: bool) -> AsyncGenerator[bytes]:
+        """All rows in CSV. Each piece is a query of its own, so that who reads slowly holds no connection."""
+        yield answer.csv()
+        while is_asked_for and answer.next_cursor is not None:
+            answer = await patiently(self._reports.after(answer, question), ANSWER_SECONDS_MAX)
+            yield answer.csv(heading=False)
+
+    async def _rows(self, answer: ReportAnswer, question: Asked) -> int:
+        """How many rows there are in all, at the position of one page of them."""
+        if answer.next_cursor is None and "cursor" not in question.parameters:
+            return len(answer.rows)
+        others = {name: values for name, values in question.parameters.items() if name != "cursor"}
+        whole = replace(
+            question,
+            parameters={**others, "limit": [str(PIECE_ROWS)]},
+            position=answer.position,
+            version=answer.definition.version,
+        )
+        page = await patiently(self._reports.run(answer.definition.name, whole), ANSWER_SECONDS_MAX)
+        rows = len(page.rows)
+        while page.next_cursor is not None:
+            page = await patiently(self._reports.after(page, whole), ANSWER_SECONDS_MAX)
+            rows += len(page.rows)
+        return rows
 
     def _explainer(self, definition: ReportDefinition, known: Sequence[DeclaredParameter]) -> Handler:
         query = QueryReader(WithEvents)
@@ -236,11 +286,13 @@ class ReportRoutes:
                 raise Problem(ROLE_NOT_ALLOWED, errors=[error], facts={"role": request.principal.role})
             question = await self._question(definition, asked, parameters)
             evidence = await patiently(self._reports.evidence(definition.name, question), ANSWER_SECONDS_MAX)
-            body = replace(evidence, next_cursor=await self._with_epoch(evidence.next_cursor)).json()
+            evidence = replace(evidence, next_cursor=await self._with_epoch(evidence.next_cursor))
+            body = evidence.json()
             if asked.events:
                 events = self._documents.many(await self._log.events_at(evidence.positions))
                 body = b'%b,"events":%b}' % (body[:-1], events)
-            return WrittenJson(body)
+            more = evidence.next_cursor
+            return WrittenJson(body, headers=None if more is None else link_to_next(request, cursor=more))
 
         return handle
 

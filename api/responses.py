@@ -1,8 +1,9 @@
 """Responses: Starlette's, with what is said with every one of them, and one that is sent while the request goes on."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
+from urllib.parse import quote, urlencode
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
@@ -10,12 +11,14 @@ from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from api.problems import MEDIA_TYPE, Problem
-from api.requests import REQUEST
+from api.requests import REQUEST, Request
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 
+GOES_ON: Mapping[str, str] = {"Link": 'Where it goes on, with `rel="next"`; absent where nothing is left out.'}
+"""What the description says of the header of an answer that may be a page."""
 _OF_EVERY_ANSWER = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Answers show personal data, and what holds now: nobody on the way keeps them, and nobody guesses what they are."""
 _CLOSE = (b"connection", b"close")
@@ -30,8 +33,10 @@ class WrittenJson(Response):
 class Streamed(StreamingResponse):
     """Pieces that are sent as they come, while the body of the request is still read."""
 
-    def __init__(self, pieces: AsyncGenerator[bytes], media_type: str) -> None:
-        super().__init__(pieces, media_type=media_type)
+    def __init__(
+        self, pieces: AsyncGenerator[bytes], media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(pieces, headers=headers, media_type=media_type)
         self._pieces = pieces
 
     @override
@@ -49,6 +54,13 @@ class Nothing(Response):
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         return
+
+
+def link_to_next(request: Request, **parameters: object) -> dict[str, str]:
+    """The header that says that an answer goes on: the same question with these parameters (RFC 8288)."""
+    kept = [(name, value) for name, value in request.query_pairs() if name not in parameters]
+    path = quote(request.scope["raw_path"].decode("ascii"), safe="/%:@!$&'()*+,;=~-._")
+    return {"link": f'<{path}?{urlencode([*kept, *parameters.items()])}>; rel="next"'}
 
 
 def problem_response(problem: Problem) -> Response:

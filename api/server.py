@@ -3,16 +3,26 @@
 import asyncio
 import gc
 import http
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httptools
 import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import HEADERS_TOO_LARGE, MALFORMED_REQUEST, MEDIA_TYPE, TOO_BUSY, Problem, ProblemType
+from api.problems import (
+    HEADERS_TOO_LARGE,
+    MALFORMED_REQUEST,
+    MEDIA_TYPE,
+    TOO_BUSY,
+    TRANSFER_CODING_UNKNOWN,
+    Problem,
+    ProblemType,
+)
 from api.service import Service
 
 KEEP_ALIVE_SECONDS = 75
@@ -26,6 +36,8 @@ LEAVING_SECONDS = 2.0
 OBJECTS_BEFORE_COLLECTION = 10_000
 """New objects until the garbage collector looks for cycles. A request holds some fifty while it waits for the log."""
 _VERSIONS = frozenset({"1.0", "1.1"})
+_HOST = re.compile(rb"(\[[0-9A-Za-z:._~%-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+"""A host with its port (RFC 9110, section 7.2); empty where a target has none."""
 _SWEEP_TICKS = 10
 """A tick of uvicorn is a tenth of a second."""
 
@@ -39,11 +51,22 @@ class ServerLimits:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection: its heads are bounded in length and in time."""
+    """One connection: its heads are bounded in length and in time, and framed in one way only (RFC 9112).
+
+    We speak no other protocol, so `Upgrade` is ignored, as RFC 9110 (section 7.8) wants it. The parser would take for
+    another protocol what comes after such a head, and that is the body: so it reads the head again without the header.
+    """
 
     header_bytes_max = 16_384
     _head_bytes = 0
     _head_since: float | None = None
+    _is_in_head = False
+    _is_read_again = False
+    """The message at hand asks for another protocol."""
+    _unanswered = 0
+    """Requests that have begun and are not answered yet."""
+    _refusal: ProblemType | None = None
+    """What ends the connection, once all before it is answered."""
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
@@ -54,14 +77,41 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
         if self._head_since is None and self._is_idle:
             self._head_since = self.loop.time()
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            self._refuse(HEADERS_TOO_LARGE if self._head_bytes > self.header_bytes_max else MALFORMED_REQUEST)
+
+    def _read(self, data: bytes) -> None:
+        while data and self._refusal is None:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head at hand as it would have been without the header."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
+        self._is_in_head, self._is_read_again = True, False
 
     @override
     def on_url(self, url: bytes) -> None:
@@ -70,16 +120,50 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
         self._grow(len(name) + len(value))
+        if self._is_in_head:  # what comes after the body is no header: nobody may claim anything there
+            super().on_header(name, value)
 
     @override
     def on_headers_complete(self) -> None:
         self._head_since = None
-        if self.parser.get_http_version() not in _VERSIONS:
-            message = "this is no version of HTTP that has headers as we read them"
-            raise ValueError(message)
+        self._is_in_head = False
+        self._check_framing(self.parser.get_http_version())
+        if self.parser.should_upgrade():
+            self._is_read_again = True
+            return
         super().on_headers_complete()
+        self._unanswered += 1
+
+    @override
+    def on_message_complete(self) -> None:
+        if not self._is_read_again:
+            super().on_message_complete()
+
+    def _check_framing(self, version: str) -> None:
+        """Raise `ValueError`, which the parser makes an error of its own, where others could read another message."""
+        if version not in _VERSIONS or self.parser.get_method() == b"CONNECT":
+            message = "this is no request that has headers and a body as we read them"
+            raise ValueError(message)
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+            message = "a request names one host"
+            raise ValueError(message)
+        codings = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
+        names = [each.strip() for each in codings.split(b",") if each.strip()]
+        is_known = {*names} <= {b"chunked"}
+        if not is_known:
+            self._refuse(TRANSFER_CODING_UNKNOWN)
+        if not is_known or len(names) > 1 or (names and version != "1.1"):
+            message = "a body is cut into chunks once"
+            raise ValueError(message)
+
+    @override
+    def on_response_complete(self) -> None:
+        self._unanswered -= 1
+        super().on_response_complete()
+        if self._refusal is not None and not self._unanswered:
+            self._write(self._refusal)
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether the connection stays
@@ -97,12 +181,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment] # as before the first request
-
-    @override
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, or too long a head, with a problem like all others."""
-        too_long = self._head_bytes > self.header_bytes_max
-        self._refuse(HEADERS_TOO_LARGE if too_long else MALFORMED_REQUEST)
 
     def end_if_late(self, now: float) -> None:
         """End the connection if the head of a request takes too long."""
@@ -122,6 +200,29 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError(message)
 
     def _refuse(self, kind: ProblemType) -> None:
+        """End the connection with a problem, in its turn: the answers to what came before are still owed."""
+        if self._refusal is not None:
+            return
+        self._refusal = kind
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:  # the fault is in its body
+            if cycle.response_started:
+                self.transport.close()
+                return
+            self._unanswered -= 1
+            self._take_from_pipeline(cycle)
+        if not self._unanswered:
+            self._write(kind)
+
+    def _take_from_pipeline(self, cycle: RequestResponseCycle) -> None:
+        kept = [each for each in self.pipeline if each[0] is not cycle]
+        self.pipeline.clear()
+        self.pipeline.extend(kept)
+
+    def _write(self, kind: ProblemType) -> None:
+        """Answer without a request, and end the connection."""
+        if self.transport.is_closing():
+            return
         problem = Problem(kind)
         body = problem.json()
         headers = {

@@ -148,6 +148,20 @@ class LogUnavailable(Exception):  # noqa: N818 - it is the answer that the outer
     """The log cannot be reached now; nothing is lost, and the same request may be sent again."""
 
 
+class EventIsUnknown(Exception):  # noqa: N818 - it is the answer that the outer layers give
+    """The log holds an event of a type, or of a version of it, that this version of the program does not know."""
+
+    def __init__(
+        self, position: int, type_name: str, schema_version: int, before: Sequence[RecordedEvent] = ()
+    ) -> None:
+        super().__init__(f"position {position} holds {type_name}@{schema_version}, which a newer version has written")
+        self.position = position
+        self.type = type_name
+        self.schema_version = schema_version
+        self.before = before
+        """What was asked for and stands before it."""
+
+
 class EventLog(Protocol):
     """The log of one tenant. Every method may raise `LogUnavailable`."""
 

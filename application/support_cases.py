@@ -21,7 +21,6 @@ from application.unit_of_work import ActorKind, ReferenceNotFound, UnitOfWork
 from domain import support_case
 from domain.case_events import (
     ActorClass,
-    AnotherCaseMerged,
     CaseClassified,
     CaseEscalated,
     CaseId,
@@ -44,6 +43,7 @@ from domain.case_events import (
     SatisfactionRequested,
     SatisfactionScale,
 )
+from domain.case_status import CaseStatus
 from domain.customer import (
     RESERVED_SOURCE,
     Channel,
@@ -474,7 +474,7 @@ def change_priority(command: ChangePriority, work: UnitOfWork) -> None:
 
 @immutable
 class ClassifyCase(Command):
-    """Say what the case is about and what caused it, as codes of your own lists; it replaces what was said before."""
+    """Say what the case is about and what caused it, as codes of your own lists; what is left out, holds no longer."""
 
     category: Code | None = None
     product: Reference | None = None
@@ -654,12 +654,12 @@ def merge_case(command: MergeCase, work: UnitOfWork) -> None:
     """See `SupportCase.merge_into`; both cases record it."""
     case = _target(work)
     into_id, into = work.read(CASE, command.into, pointer="/into")
-    own_id = CaseId(work.target_id)
-    for merged in case.merge_into(
-        CaseId(into_id), into, own_id, work.metadata.occurred_at, allow_other_customer=command.allow_other_customer
-    ):
+    own_id, at = CaseId(work.target_id), work.metadata.occurred_at
+    for merged in case.merge_into(CaseId(into_id), into, own_id, at, allow_other_customer=command.allow_other_customer):
+        is_woken = into.status(at) is CaseStatus.WAITING_ON_CUSTOMER
+        taken_in = into.take_in(own_id, case, at, _merged_into(case, work) if is_woken else {})
         work.record(merged, customer_id=case.customer_id)
-        work.record_in(CASE, into_id, AnotherCaseMerged(case_id=own_id), customer_id=into.customer_id)
+        work.record_in(CASE, into_id, *taken_in, customer_id=into.customer_id)
 
 
 @immutable

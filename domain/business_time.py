@@ -9,7 +9,7 @@ Rules
 * A deadline is the earliest instant at which the target is reached, so it may be exactly a closing time. A target of
   zero is reached at the next working instant.
 * When no working time comes within 366 days there is no deadline, for the reason `no_working_time`.
-* A business day is a local date with some working time.
+* A business day is a local date with some working time; a date that never was is none.
 
 How local times become instants is said in `domain.clock`. Instants are aware datetimes, durations are integer
 microseconds; definitions are those of section 5 of the metrics reference.
@@ -18,6 +18,7 @@ microseconds; definitions are those of section 5 of the metrics reference.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from heapq import heappop, heappush
 from typing import Final, TypeAlias, TypeVar
 
 from domain.clock import (
@@ -328,8 +329,13 @@ def _assigned_at(assignments: Sequence[Assignment], instant: int) -> Schedule:
 
 def _in_force(spans: Sequence[tuple[int, int, T]]) -> Iterator[tuple[int, T | None]]:
     """From when which of these is in force: the one that began last, of equal ones the later in the sequence."""
+    coming = sorted(((begins, place) for place, (begins, _, _) in enumerate(spans)), reverse=True)
+    begun: list[tuple[int, int]] = []
+    """As a heap, with the one that began last on top."""
     for instant in sorted({BEGINNING, *(begins for begins, _, _ in spans), *(ends for _, ends, _ in spans)} - {END}):
-        candidates = [
-            (begins, place, one) for place, (begins, ends, one) in enumerate(spans) if begins <= instant < ends
-        ]
-        yield instant, max(candidates, key=lambda candidate: candidate[:2])[2] if candidates else None
+        while coming and coming[-1][0] <= instant:
+            begins, place = coming.pop()
+            heappush(begun, (-begins, -place))
+        while begun and spans[-begun[0][1]][1] <= instant:
+            heappop(begun)
+        yield instant, spans[-begun[0][1]][2] if begun else None

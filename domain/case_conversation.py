@@ -32,9 +32,10 @@ class Waiting:
 class Left:
     """What a case that is merged into another one leaves to that one."""
 
-    waiting: Waiting | None = None
-    """What was to be replied to, for the first time or again."""
-    is_first: bool = False
+    first: Waiting | None = None
+    """What was to be replied to for the first time, here or in a case that was merged into it: the longest wait."""
+    turn: Waiting | None = None
+    """What was to be replied to again."""
     awaits_reply: bool = False
     """Whether the customer wrote last, also where no reply was needed."""
 
@@ -47,8 +48,11 @@ class Conversation:
         self.replies: list[Reply] = []
         self.turns: list[Turn] = []
         self.pauses: list[Span] = []
-        self.taken_over: list[TakenOverWait] = []
+        self._taken_over: list[Waiting] = []
+        """Waits for the first response of cases that were merged into this one, each longer than all before it."""
         self._is_answered = False
+        self._customer_was_last = False
+        """Whether the customer wrote last, here or in a case that was merged into this one."""
         self._paused_since: datetime | None = None
         self._first: Waiting | None = None
         self.human_since: Waiting | None = None
@@ -69,7 +73,7 @@ class Conversation:
     def customer_wrote(self, message: Waiting, *, needs_reply: bool, goes_on: bool) -> None:
         """The customer wrote; `goes_on` says whether the case does, after this message."""
         self.customer_messages.append(message.since)
-        self._is_answered = False
+        self._is_answered, self._customer_was_last = False, True
         if not needs_reply:
             return
         if self._first is None:
@@ -86,7 +90,7 @@ class Conversation:
         """
         if self.customer_messages or not opens:
             self.replies.append(reply)
-        self._is_answered = True
+        self._is_answered, self._customer_was_last = True, False
         self.end_pause(reply.at)
         if self._later_reply is None and is_later:
             self._later_reply = reply
@@ -105,9 +109,9 @@ class Conversation:
         """The case ended; nobody replies to what was open."""
         self._end_turn(at, position, outcome)
 
-    def go_on(self, at: datetime, position: int, *, after_automation: bool) -> None:
-        """The case goes on after it had ended, perhaps because a program had resolved it."""
-        if after_automation:
+    def go_on(self, at: datetime, position: int, *, for_a_person: bool) -> None:
+        """The case goes on after it had ended, perhaps because the customer is not content with what a bot did."""
+        if for_a_person:
             self.hand_off(at, position)
         self._turn, self._dormant = self._dormant, None
 
@@ -129,24 +133,33 @@ class Conversation:
         for it since the other case began to.
         """
         if left.awaits_reply:
-            self._is_answered = False
-        if left.waiting is None:
-            return
-        if left.is_first and self.is_first_awaited:
-            one = left.waiting
-            self.taken_over.append(TakenOverWait(since=one.since, position=one.position, taken_over_at=at))
-        else:
-            self._wait(replace(left.waiting, taken_over_at=at), goes_on=goes_on)
+            self._is_answered, self._customer_was_last = False, True
+        waits = [replace(one, taken_over_at=at) for one in (left.first, left.turn) if one is not None]
+        if left.first is not None and self.is_first_awaited:
+            if _since(waits[0]) < _since(self._longest()):
+                self._taken_over.append(waits[0])
+            del waits[0]
+        for one in sorted(waits, key=_since):
+            self._wait(one, goes_on=goes_on)
 
     def left(self, holds: tuple[Span, ...]) -> Left:
-        """What this case leaves to the one that it is merged into now, after these holds."""
-        waiting = self._first if self.is_first_awaited else self._turn
-        if waiting is not None:
-            waiting = replace(waiting, earlier_holds=(*waiting.earlier_holds, *holds), replaced=())
+        """What this case leaves to the one that it is merged into now, after these holds; also what was left to it."""
         return Left(
-            waiting=waiting,
-            is_first=self.is_first_awaited,
-            awaits_reply=bool(self.customer_messages) and not self._is_answered,
+            first=_after_holds(self._longest(), holds) if self.is_first_awaited else None,
+            turn=None if self._turn is None else _after_holds(self._turn, holds),
+            awaits_reply=self._customer_was_last,
+        )
+
+    def _longest(self) -> Waiting:
+        """Of the waits for the first response the longest."""
+        return min([*self._taken_over, *([self._first] if self._first else [])], key=_since)
+
+    @property
+    def taken_over(self) -> tuple[TakenOverWait, ...]:
+        """Longer waits for the first response, which came with other cases."""
+        return tuple(
+            TakenOverWait(since=one.since, position=one.position, taken_over_at=one.runs_from)
+            for one in self._taken_over
         )
 
     def first_responses(self, opened_at: datetime, opened_by: int, ended: Reason | None) -> tuple[FirstResponse, ...]:
@@ -193,6 +206,21 @@ class Conversation:
             live = is_live and self._turn.position == position
             self.turns.append(_turn(self._turn, at, position, outcome, reply, is_live=live))
             self._turn = None
+
+
+def _since(waiting: Waiting) -> tuple[datetime, int]:
+    return waiting.since, waiting.position
+
+
+def _after_holds(waiting: Waiting, holds: tuple[Span, ...]) -> Waiting:
+    """The wait with what was held of it in this case; what was held before it came here, was held without it."""
+    since = waiting.runs_from
+    here = [
+        Span(started_at=max(one.started_at, since), ended_at=one.ended_at)
+        for one in holds
+        if one.ended_at is not None and one.ended_at > since
+    ]
+    return replace(waiting, earlier_holds=(*waiting.earlier_holds, *here), replaced=())
 
 
 def _earlier(running: Waiting | None, message: Waiting) -> Waiting:

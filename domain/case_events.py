@@ -222,6 +222,8 @@ class CaseClassified:
     category: str | None = None
     product_id: ProductId | None = None
     root_cause: str | None = None
+    keeps_product: bool = False
+    """Whether the product stays as it was: so version 1 of this event meant it where it named none."""
 
 
 @immutable

@@ -174,13 +174,24 @@ class Measure:
             time = self._measured[start, end] = _time(calendar, self._business(start, end), by_other_rules)
         return time
 
+    def without(self, spans: Iterable[Span], start: datetime, end: datetime) -> Time:
+        """How long it was from `start` until `end` outside of these spans, by what counts for all of it."""
+        parts = _outside(spans, start, end)
+        calendar = sum(microseconds(ends) - microseconds(begins) for begins, ends in parts)
+        by_other_rules = [other.business_in(parts, start, end) for other in self._others]
+        return _time(calendar, self.business_in(parts, start, end), by_other_rules)
+
     def _business(self, start: datetime, end: datetime) -> int | None:
+        return self.business_in([(start, end)], start, end)
+
+    def business_in(self, parts: Iterable[tuple[datetime, datetime]], start: datetime, end: datetime) -> int | None:
+        """Business time in parts of an interval."""
         if start == end:
             return 0
         schedule = self._schedule or self._schedule_of(start, end)
         if schedule is None or (self._has_gaps and not schedule.covers(start, end)):
             return None
-        return schedule.working_time(start, end)
+        return sum(schedule.working_time(begins, ends) for begins, ends in parts)
 
     def _schedule_of(self, start: datetime, end: datetime) -> Schedule | None:
         """The schedule that counts for this interval only."""
@@ -198,6 +209,16 @@ class Measure:
             if begins < ends:
                 time += self.between(begins, ends)
         return time
+
+
+def _outside(spans: Iterable[Span], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """What is left of an interval without these spans, which may overlap."""
+    parts, since = [], start
+    for span in sorted(spans, key=lambda one: one.started_at):
+        if since < min(span.started_at, end):
+            parts.append((since, min(span.started_at, end)))
+        since = max(since, span.ended_at or end)
+    return [*parts, (since, end)] if since < end else parts
 
 
 NO_TIME: Final = Time(calendar=0, business=0)
@@ -260,12 +281,19 @@ def next_response(turn: Turn, measure: Measure) -> Figure:
 
 
 def next_response_of_agents(turn: Turn, held: Iterable[Span], measure: Measure) -> Figure:
-    """The same without the time for which the case was on hold."""
+    """The same without the time for which the case was on hold in which the customer waited at that time."""
     figure = next_response(turn, measure)
     if figure.time is None or turn.ended_at is None:
         return figure
-    on_hold = measure.total((*turn.earlier_holds, *held), turn.started_at, turn.ended_at)
-    return Figure(time=figure.time - on_hold, reason=figure.reason)
+    here = turn.taken_over_at or turn.started_at
+    held_here = [Span(started_at=max(one.started_at, here), ended_at=one.ended_at) for one in held if _lasts(one, here)]
+    time = measure.without((*turn.earlier_holds, *held_here), turn.started_at, turn.ended_at)
+    return Figure(time=time, reason=figure.reason)
+
+
+def _lasts(span: Span, instant: datetime) -> bool:
+    """Whether a span goes on beyond an instant."""
+    return span.ended_at is None or span.ended_at > instant
 
 
 def longest(responses: Iterable[Figure]) -> Figure:

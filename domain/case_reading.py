@@ -232,7 +232,7 @@ class CaseReader:
             first_response_by_human=human,
             first_response_zendesk=zendesk,
             turns=turns,
-            taken_over_waits=tuple(self._said.taken_over),
+            taken_over_waits=self._said.taken_over,
             resolutions=tuple(self._resolutions),
             illegitimate_pauses=pauses,
             customer_messages=tuple(self._said.customer_messages),
@@ -286,7 +286,7 @@ class CaseReader:
             case CaseMergedInto(into_id=into_id):
                 self._merge(into_id, at, position)
             case AnotherCaseMerged(case_id=case_id):
-                self._take_over(self._merged.get(case_id, Left()), at)
+                self._take_over(self._merged.get(case_id, Left()), at, position)
             case SatisfactionRecorded() | SatisfactionAmended():
                 self._answer(event, at, position)
             case _:
@@ -319,7 +319,7 @@ class CaseReader:
             case CustomerIdentified(customer_id=customer_id):
                 profile = replace(profile, customer_id=customer_id)
             case _:
-                product_id = event.product_id or profile.product_id
+                product_id = profile.product_id if event.keeps_product else event.product_id
                 profile = replace(profile, category=event.category, product_id=product_id, root_cause=event.root_cause)
         self._profiles.append(profile)
 
@@ -387,10 +387,11 @@ class CaseReader:
         held = (one for one in intervals if one.status is CaseStatus.ON_HOLD)
         return tuple(Span(started_at=one.started_at, ended_at=one.ended_at) for one in held)
 
-    def _take_over(self, left: Left, at: datetime) -> None:
+    def _take_over(self, left: Left, at: datetime, position: int) -> None:
+        """Another case goes on here; if its customer waits for us, we do not wait for the customer."""
         self._said.take_over(left, at, goes_on=self._course.status in ACTIVE)
-        if self._course.status is CaseStatus.WAITING_ON_CUSTOMER:
-            self._said.begin_pause(at)
+        if left.awaits_reply and self._course.status is CaseStatus.WAITING_ON_CUSTOMER:
+            self._take(Step.RESUME, at, position)
 
     def _answer(self, event: SatisfactionRecorded | SatisfactionAmended, at: datetime, position: int) -> None:
         answer = SatisfactionAnswer(
@@ -408,10 +409,11 @@ class CaseReader:
         before = self._course.status
         if not self._course.take(step, at, reopen_until):
             return False
-        self._move(before, self._course.status, max(at, self._since), position)
+        self._move(before, step, max(at, self._since), position)
         return True
 
-    def _move(self, before: CaseStatus, after: CaseStatus, at: datetime, position: int) -> None:
+    def _move(self, before: CaseStatus, step: Step, at: datetime, position: int) -> None:
+        after = self._course.status
         if at > self._since:
             self._intervals.append(self._interval(before, at))
         self._since, self._since_position = at, position
@@ -427,7 +429,8 @@ class CaseReader:
             self._ended_at, self._closed = None, (None, None)
             resolution = self._resolutions[-1]
             self._resolutions[-1] = replace(resolution, reopened_at=at, reopened_by=position)
-            self._said.go_on(at, position, after_automation=resolution.by is Performer.AUTOMATION)
+            of_bot = resolution.by is Performer.AUTOMATION
+            self._said.go_on(at, position, for_a_person=of_bot and step is Step.CUSTOMER_WROTE)
 
     def _interval(self, status: CaseStatus, ended_at: datetime | None) -> StatusInterval:
         return StatusInterval(status=status, started_at=self._since, ended_at=ended_at, position=self._since_position)

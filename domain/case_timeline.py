@@ -12,7 +12,8 @@ Rules
 * First response: from the first message of the customer until the first public reply of a person after it, once for
   each case. A call or chat that a person takes at once starts and stops it. Where we made contact, it begins with the
   customer's first message; a case that was split off has waited since the message that it was split off for.
-* The first response by a human begins where a bot handed off, or where the customer reopened what a bot had resolved.
+* The first response by a human begins where a bot handed off, or where the customer reopened what a bot had resolved;
+  a reopening by anybody else begins nothing.
 * Next response: a turn begins with the oldest message of the customer that a person has not replied to in public, and
   ends with the reply. The first turn is that of the first response. A resolution ends a turn without a reply. A message
   that is marked as needing no reply begins no turn.
@@ -20,6 +21,7 @@ Rules
 * Waiting for the customer is an illegitimate pause while no person has replied in public since the customer last wrote.
 * When a case is merged into another one, what the customer waits for goes on there with its original start: the next
   public reply of a person there ends it. A first response that is awaited stays in the figures of the merged case.
+  A case that waits for the customer is open again when one is merged into it in which the customer wrote last.
 * Business time is counted by the calendar that is assigned to the case at each instant; the calendar that a case was
   opened with counts for what was before. Where there is none, there is no business time.
 
@@ -146,8 +148,9 @@ class FirstResponse:
 class Turn:
     """The customer waited for a next response, since the message that began the turn.
 
-    Where it began in a case that was merged into this one, `earlier_holds` are the holds of that case, and
-    `taken_over_at` is when it came here. `replaced` are turns that ran here until then and began later.
+    Where it began in a case that was merged into this one, `taken_over_at` is when it came here; `earlier_holds` are
+    those of the cases in which it was before, while it was there. `replaced` are turns that ran here until then and
+    began later.
     """
 
     message_id: MessageId

@@ -5,9 +5,12 @@ Rules
 * Local intervals become instants date by date, so that a day of 25 hours has 25 hours. A local time that a clock
   change skips is read with the offset before the change; one that happens twice is its first occurrence (as RFC 5545).
 * Overlapping intervals count once; breaks take away what they cover.
+* A date that a zone has skipped as a whole, as Pacific/Apia did 2011-12-30, has no working time.
 
-Instants are integer microseconds since 1970 UTC, dates are their ordinals (`date.toordinal`). Everything is read from
-tables of 52 weeks, made once for each set of working hours: the price of a year is two searches in a sorted list.
+Instants are integer microseconds since 1970 UTC, dates are their ordinals (`date.toordinal`). What lies at either end
+of an interval is read from tables of four weeks. Of whole blocks of four weeks in between only the sum is needed, which
+is added up from the sums of its days. So nothing is built but what is asked about, and what is kept has a weight that
+is bounded.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,15 +20,23 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from domain.weighed_cache import WeighedCache
 from domain.working_hours import Interval, Week, WorkingHours, second_of_day
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
-BLOCK_DAYS: Final = 364
+BLOCK_DAYS: Final = 28
 BLOCK: Final = BLOCK_DAYS * DAY
-"""Each table covers 52 weeks of UTC."""
-_TABLES_MAX: Final = 64
-"""Tables that one clock keeps: more than the years of any log, and less than 3 MB."""
+"""Each table covers four weeks of UTC: at 24 intervals a day 672 pieces, which is the most that has to be built for an
+end of an interval."""
+PIECES_MAX: Final = 250_000
+"""Pieces that all tables hold together, some 40 MB: a year of a thousand calendars with one break a day."""
+INTERVALS_KEPT_MAX: Final = 500_000
+"""Intervals that the clocks at hand hold together, some 60 MB: a thousand calendars with all the dates that they may
+have."""
+_OFFSETS_DAYS: Final = 364
+_OFFSETS_SPAN: Final = _OFFSETS_DAYS * DAY
+"""For how long offsets are looked up at once."""
 _STEP: Final = 3 * DAY
 """How far apart offsets are looked up: no zone of the IANA database has changed its offset twice within it."""
 
@@ -91,17 +102,17 @@ def _left(work: Iterable[Piece], breaks: Iterable[Piece]) -> list[Piece]:
 
 
 class _Offsets:
-    """The offsets of a zone from UTC in the days of one block and around it."""
+    """The offsets of a zone from UTC in 52 weeks and around them."""
 
     __slots__ = ("_offsets", "_until")
 
-    def __init__(self, zone: ZoneInfo, block: int) -> None:
-        start = block * BLOCK - _STEP
+    def __init__(self, zone: ZoneInfo, number: int) -> None:
+        start = number * _OFFSETS_SPAN - _STEP
         offset = _offset(zone, start)
         self._offsets = [offset]
         self._until: list[int] = []
         """The local time at which each offset ends: all of a skipped or doubled hour belongs to the offset before."""
-        for later in range(start + _STEP, start + BLOCK + 3 * _STEP, _STEP):
+        for later in range(start + _STEP, start + _OFFSETS_SPAN + 3 * _STEP, _STEP):
             before, offset = offset, _offset(zone, later)
             if offset != before:
                 self._until.append(_change(zone, later - _STEP, later) + max(before, offset))
@@ -136,14 +147,14 @@ def _change(zone: ZoneInfo, before: int, after: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _offsets(zone: str, block: int) -> _Offsets:
-    return _Offsets(ZoneInfo(zone), block)
+def _offsets(zone: str, number: int) -> _Offsets:
+    return _Offsets(ZoneInfo(zone), number)
 
 
 class Table:
     """The working pieces of one block, and how much working time it has had at each of their ends."""
 
-    __slots__ = ("_elapsed", "_ends", "_shifts", "_starts", "total")
+    __slots__ = ("_elapsed", "_ends", "_shifts", "_starts", "total", "weight")
 
     def __init__(self, pieces: list[Piece]) -> None:
         # A first piece of no length, before all others, spares every search the question whether it found one.
@@ -152,6 +163,8 @@ class Table:
         self._elapsed = [0]
         self._shifts = [-BEGINNING]
         """What to add to an instant inside a piece to get the working time of the block until then."""
+        self.weight = len(pieces) + 10
+        """In pieces; an empty table has its price, too."""
         self.total = 0
         for start, end in pieces:
             self._shifts.append(self.total - start)
@@ -180,7 +193,18 @@ class Table:
 class Clock:
     """One set of working hours, ready for arithmetic. An unknown time zone raises `ZoneInfoNotFoundError`."""
 
-    __slots__ = ("_breaks", "_holidays", "_shifts", "_tables", "_totals", "_usual", "_week", "_weekly_breaks", "zone")
+    __slots__ = (
+        "_breaks",
+        "_days",
+        "_holidays",
+        "_shifts",
+        "_totals",
+        "_usual",
+        "_week",
+        "_weekly_breaks",
+        "weight",
+        "zone",
+    )
 
     def __init__(self, hours: WorkingHours) -> None:
         self.zone = ZoneInfo(hours.time_zone)
@@ -194,24 +218,37 @@ class Clock:
         for pause in hours.breaks:
             self._breaks.setdefault(pause.on.toordinal(), []).extend(_times(pause.intervals))
         self._holidays = frozenset(day.toordinal() for day in hours.holidays)
-        self._tables: dict[int, Table] = {}
+        self._days = [Table(work) for work in self._usual]
+        """Each weekday without any exception, from its midnight on."""
         self._totals: dict[int, int] = {}
+        dated = sum(map(len, (*self._shifts.values(), *self._breaks.values())))
+        self.weight = (
+            sum(map(len, (*self._week, *self._weekly_breaks, *self._usual))) + dated + len(self._holidays) + 100
+        )
+        """In intervals; the sums of its blocks count as a hundred, more than those of any log's years."""
 
     def instant(self, day: int, time: int) -> int:
         """The instant of a local time, given in microseconds from local midnight."""
         local = (day - EPOCH_DAY) * DAY + time
-        return _offsets(self.zone.key, local // BLOCK).instant(local)
+        return _offsets(self.zone.key, local // _OFFSETS_SPAN).instant(local)
 
     def work_on(self, day: int) -> list[Piece]:
         """The working pieces of one local date."""
         if day in self._holidays:
             return []
         midnight = (day - EPOCH_DAY) * DAY
-        offset = _offsets(self.zone.key, midnight // BLOCK).throughout(midnight)
+        offset = self._offset_on(day)
         if offset is None:
+            if instant_at(self.instant(day, 0)).astimezone(self.zone).toordinal() > day:
+                return []
             work, breaks = self._times_of(day)
             return _left(self._instants(day, work), self._instants(day, breaks))
         return [(opens + midnight - offset, closes + midnight - offset) for opens, closes in self._ordinary(day)]
+
+    def _offset_on(self, day: int) -> int | None:
+        """The offset that all local times of a date have; None on the date of a clock change."""
+        midnight = (day - EPOCH_DAY) * DAY
+        return _offsets(self.zone.key, midnight // _OFFSETS_SPAN).throughout(midnight)
 
     def _ordinary(self, day: int) -> list[Piece]:
         """The working time of a date without a clock change, from its midnight on."""
@@ -228,23 +265,16 @@ class Clock:
         return [(self.instant(day, opens), self.instant(day, closes)) for opens, closes in times]
 
     def table(self, block: int) -> Table:
-        """The working pieces of one block of 52 weeks."""
-        table = self._tables.get(block)
-        if table is None:
-            if len(self._tables) >= _TABLES_MAX:
-                self._tables.clear()
-            table = self._tables[block] = self._tabulated(block)
-            self._totals[block] = table.total
-        return table
+        """The working pieces of one block of four weeks."""
+        return _TABLES.get((self, block), lambda: self._tabulated(block))
 
     def _tabulated(self, block: int) -> Table:
+        return Table(self._pieces(block, _days_of(block)))
+
+    def _pieces(self, block: int, days: Iterable[int]) -> list[Piece]:
+        """The working pieces of these dates, as far as they lie within a block."""
         start, end = block * BLOCK, (block + 1) * BLOCK
-        first = EPOCH_DAY + block * BLOCK_DAYS
-        # A local date begins and ends within a day of the date of the same name in UTC.
-        days = range(first - 1, first + BLOCK_DAYS + 1)
-        return Table(
-            _merged((max(opens, start), min(closes, end)) for day in days for opens, closes in self.work_on(day))
-        )
+        return _merged((max(opens, start), min(closes, end)) for day in days for opens, closes in self.work_on(day))
 
     def between(self, start: int, end: int) -> int:
         """Working time in [start, end); start ≤ end."""
@@ -256,8 +286,34 @@ class Clock:
         return whole - self.table(first).elapsed(start) + self.table(last).elapsed(end)
 
     def _total(self, block: int) -> int:
+        """The working time of a block: the sums of its usual dates, and the pieces of all others."""
         total = self._totals.get(block)
-        return self.table(block).total if total is None else total
+        if total is None:
+            start, end = block * BLOCK, (block + 1) * BLOCK
+            total, others = 0, []
+            offsets = {day: self._offset_on(day) for day in range(_days_of(block)[0] - 1, _days_of(block)[-1] + 2)}
+            for day in _days_of(block):
+                offset = offsets[day]
+                is_usual = not (day in self._holidays or day in self._shifts or day in self._breaks)
+                # What a clock change moves may reach into the dates beside it.
+                if is_usual and offset is not None and None not in (offsets[day - 1], offsets[day + 1]):
+                    midnight, usual = (day - EPOCH_DAY) * DAY - offset, self._days[(day - 1) % 7]
+                    total += usual.elapsed(max(end - midnight, 0)) - usual.elapsed(max(start - midnight, 0))
+                else:
+                    others.append(day)
+            total += sum(closes - opens for opens, closes in self._pieces(block, others))
+            self._totals[block] = total
+        return total
+
+
+def _days_of(block: int) -> range:
+    """The dates of which some time may lie in a block: a local date begins and ends within a day of that in UTC."""
+    first = EPOCH_DAY + block * BLOCK_DAYS
+    return range(first - 1, first + BLOCK_DAYS + 1)
+
+
+_TABLES: Final[WeighedCache[tuple[Clock, int], Table]] = WeighedCache(PIECES_MAX, lambda table: table.weight)
+_CLOCKS: Final[WeighedCache[WorkingHours, Clock]] = WeighedCache(INTERVALS_KEPT_MAX, lambda clock: clock.weight)
 
 
 def _times(intervals: tuple[Interval, ...]) -> list[Piece]:
@@ -268,7 +324,6 @@ def _week(week: Week) -> tuple[list[Piece], ...]:
     return tuple(_times(intervals) for intervals in week.days())
 
 
-@lru_cache(maxsize=4096)
 def clock_of(hours: WorkingHours) -> Clock:
     """The clock of these hours; equal hours share one."""
-    return Clock(hours)
+    return _CLOCKS.get(hours, lambda: Clock(hours))

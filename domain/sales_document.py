@@ -18,7 +18,8 @@ Rules
   its sign. A cash discount or a bonus may be credited on the invoice as a whole, as line 0, which has no product; from
   then on no credit note takes back more than is open on the whole invoice.
 * What is taken back from an invoice is taken back at the invoice's rate: what remains open on a line is always worth
-  its open amount at that rate, rounded, and when nothing is open, nothing is left in either currency.
+  its open amount at that rate, rounded. When a credit note leaves nothing open on the invoice, nothing is left of it in
+  either currency: what the roundings of its lines would leave is taken back on the whole, as line 0.
 * Base quantities are taken back in proportion to the quantity.
 * A cancellation takes back all that is still open. A cancelled invoice is neither credited nor cancelled again.
 * A credit note that names no invoice states what it takes back as positive amounts; their sum is not negative.
@@ -356,13 +357,25 @@ class SalesDocument:
             credited = sum((credit.net_amount for credit in credits_), _ZERO)
             if not _is_part(credited, open_amount):
                 raise CreditExceedsOpenAmount(pointer="/lines", open_amount=open_amount)
-        return (InvoiceCredited(**heading, lines=tuple(lines), credit_reason=credit_reason),)
+        rounded_off = self._without_rounding_left(lines)
+        return (InvoiceCredited(**heading, lines=rounded_off, credit_reason=credit_reason),)
 
     def cancel(self, voucher: Voucher) -> tuple[InvoiceCancelled]:
         """Take back all that is still open on an invoice, so that nothing is left of it in either currency."""
         self._must_be_an_open_invoice()
         lines = tuple(_taken_back(line) for line in self.open_lines if _is_open(line))
         return (InvoiceCancelled(**self._heading(voucher), lines=lines),)
+
+    def _without_rounding_left(self, credited: Sequence[RevenueLine]) -> tuple[RevenueLine, ...]:
+        """The lines of a credit note; if they leave nothing open, nothing is left in the reporting currency either."""
+        every = (*self.open_lines, *credited)
+        rounding = sum((line.reporting_amount for line in every), _ZERO)
+        if rounding == 0 or sum((line.net_amount for line in every), _ZERO) != 0:
+            return tuple(credited)
+        lines = {line.line_no: line for line in credited}
+        whole = lines.get(WHOLE_DOCUMENT) or _whole(self.ship_to_country)
+        lines[WHOLE_DOCUMENT] = replace(whole, reporting_amount=whole.reporting_amount - rounding)
+        return tuple(lines.values())
 
     def _must_be_an_open_invoice(self) -> None:
         if not self.is_invoice:

@@ -18,6 +18,7 @@ Rules
 * The window for reopening ends after the resolution.
 * A case is merged into another one of the same customer, unless the command says that customers may differ, and never
   so that it would come back to itself. Nothing goes on in a case that has ended.
+* A case that waits for the customer is open again when one is merged into it in which the customer waits for us.
 * How satisfied a customer is, is asked after a resolution. An invitation is answered once; what is said later amends
   the answer. A score is one of its scale.
 * Only a message that the case has is marked as needing no reply.
@@ -365,8 +366,9 @@ class SupportCase:
         return (PriorityChanged(priority=priority),)
 
     def classify(self, classification: CaseClassified) -> tuple[CaseClassified, ...]:
-        """Say what the case is about and what caused it, also when it is over."""
-        return () if classification == self.classification else (classification,)
+        """Say what the case is about and what caused it, also when it is over; what is left out, holds no longer."""
+        now = replace(self.classification, product_id=self.product_id)
+        return () if classification == now else (classification,)
 
     def wait_for_customer(
         self, at: datetime, by: Performer, merged: Mapping[CaseId, "SupportCase"]
@@ -455,6 +457,18 @@ class SupportCase:
         if len({self.customer_id, into.customer_id} - {None}) > 1 and not allow_other_customer:
             raise CasesAreOfDifferentCustomers(pointer="/into")
         return (CaseMergedInto(at=at, into_id=into_id),)
+
+    def take_in(
+        self, other_id: CaseId, other: "SupportCase", at: datetime, merged: Mapping[CaseId, "SupportCase"]
+    ) -> tuple[AnotherCaseMerged | CaseResumed, ...]:
+        """Let another case go on in this one, and those that were merged into that (`merged`).
+
+        If its customer waits for us, this case waits for the customer no longer.
+        """
+        taken_in = AnotherCaseMerged(case_id=other_id)
+        if self.status(at) is CaseStatus.WAITING_ON_CUSTOMER and not other.is_answered(at, merged):
+            return (taken_in, CaseResumed(at=at, by=Performer.AUTOMATION))
+        return (taken_in,)
 
     def must_take_in(self, at: datetime) -> None:
         """Refuse unless another case may be merged into this one."""
@@ -694,8 +708,9 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one case for each event that a rul
             return replace(state, calendar_id=calendar_id, has_other_calendar=True)
         case PriorityChanged(priority=priority):
             return replace(state, priority=priority, has_other_priority=True)
-        case CaseClassified(product_id=product_id):
-            return replace(state, classification=event, product_id=product_id or state.product_id)
+        case CaseClassified(product_id=product_id, keeps_product=keeps):
+            classification = replace(event, keeps_product=False)
+            return replace(state, classification=classification, product_id=state.product_id if keeps else product_id)
         case NoReplyNeededMarked(message_id=message_id):
             return replace(state, no_reply_needed=state.no_reply_needed | {message_id})
         case CaseLinkedToProductFeedback():

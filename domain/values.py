@@ -168,7 +168,12 @@ def minor_unit(currency: str) -> Decimal:
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """The amount in whole minor units of the currency; halves are rounded away from zero, as in commerce."""
-    return amount.quantize(minor_unit(currency), ROUND_HALF_UP)
+    return unsigned_zero(amount.quantize(minor_unit(currency), ROUND_HALF_UP))
+
+
+def unsigned_zero(number: Decimal) -> Decimal:
+    """The number, and zero without a sign: what is too little to be shown is not less than nothing."""
+    return number.copy_abs() if number.is_zero() else number
 
 
 @immutable

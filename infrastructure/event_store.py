@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -38,6 +39,10 @@ from infrastructure.tenant import Tenant
 __all__ = ["AsyncPool", "LogReader", "MomentIsNotOver", "PostgresEventLog", "StoreLimits"]
 
 
+DISK_IS_FULL_SECONDS = 30.0
+"""How long a failure for want of disk space counts: who is told of it sends nothing that could show that it is over."""
+
+
 class PostgresEventLog(LogReader):
     """The log of one tenant; an `application.ports.EventLog`, and what readers of the log ask for."""
 
@@ -51,6 +56,12 @@ class PostgresEventLog(LogReader):
         self._subject_keys = SubjectKeys(tenant, self.limits.cached_subject_keys_max)
         self._has_news = False
         self._waking: asyncio.Task[None] | None = None
+        self._disk_was_full_at = -math.inf
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether the last append has failed for want of disk space, not long ago."""
+        return time.monotonic() - self._disk_was_full_at < DISK_IS_FULL_SECONDS
 
     async def close(self) -> None:
         """Close the connection that appends; the pool is its owner's."""
@@ -152,10 +163,13 @@ class PostgresEventLog(LogReader):
                     cursor = await connection.execute(self._append_sql, arguments, prepare=True)
                     (row,) = await cursor.fetchall()
             except LOST as error:
+                if isinstance(error, psycopg.errors.DiskFull):
+                    self._disk_was_full_at = time.monotonic()
                 await self._discard_connection()
                 await patience.after(error)
                 in_doubt = True
             else:
+                self._disk_was_full_at = -math.inf
                 return verdict(row), in_doubt
 
     async def _stored_before(self, batch: Sequence[Decision], size: int) -> Stored | None:

@@ -19,9 +19,16 @@ from pydantic import TypeAdapter
 from application.aggregates import Aggregate, Claim
 from application.commands import AGGREGATES
 from application.epochs import Epoch, EpochHistory
-from application.ports import CommandKey, KnownCommand, LogUnavailable, RecordedEvent, Stream
+from application.ports import CommandKey, EventIsUnknown, KnownCommand, LogUnavailable, RecordedEvent, Stream
 from domain.errors import Refusal
-from infrastructure.codec import Codec, erase_all, split_reference, subject_reference, text_reference
+from infrastructure.codec import (
+    Codec,
+    UnknownEventType,
+    erase_all,
+    split_reference,
+    subject_reference,
+    text_reference,
+)
 from infrastructure.epochs import QUERY
 from infrastructure.records import COLUMNS, bodies, recorded
 from infrastructure.tenant import HASH_KEY_OWNER, Tenant
@@ -218,12 +225,24 @@ class LogReader:
         return await self._recorded(condition, (customer, after, end, limit))
 
     async def feed(self, after: int, limit: int, types: Sequence[str] = ()) -> tuple[Sequence[RecordedEvent], int]:
-        """A page of the log and the position to go on after, which moves on over events of other types too."""
+        """A page of the log and the position to go on after, which moves on over events of other types too.
+
+        A type such as `customer.*` means all of a kind, also those that only a newer version of the program knows. The
+        page ends before an event of such a type; the page after that raises `EventIsUnknown`.
+        """
         end = min(await self.head(), after + limit)
         if end <= after:
             return (), after
-        condition = "WHERE position > %s AND position <= %s AND (%s OR type = ANY(%s)) ORDER BY position"
-        return await self._recorded(condition, (after, end, not types, list(types))), end
+        condition = (
+            "WHERE position > %s AND position <= %s AND "
+            "(%s OR type = ANY(%s) OR split_part(type, '.', 1) || '.*' = ANY(%s)) ORDER BY position"
+        )
+        try:
+            return await self._recorded(condition, (after, end, not types, list(types), list(types))), end
+        except EventIsUnknown as unknown:
+            if unknown.position == after + 1:
+                raise
+            return unknown.before, unknown.position - 1
 
     async def head(self) -> int:
         """The last position; 0 while the log is empty."""
@@ -246,7 +265,14 @@ class LogReader:
     async def _recorded(self, condition: str, arguments: Sequence[object]) -> Sequence[RecordedEvent]:
         rows = await self.fetch(f"SELECT {COLUMNS} FROM {{schema}}.events {condition}", arguments)
         keys = await self.reading_keys(self.codec.references(bodies(rows)))
-        return [recorded(self.codec, row, keys.get) for row in rows]
+        found: list[RecordedEvent] = []
+        for row in rows:
+            try:
+                found.append(recorded(self.codec, row, keys.get))
+            except UnknownEventType as unknown:
+                position, _, _, name, schema_version, *_ = row
+                raise EventIsUnknown(position, name, schema_version, found) from unknown
+        return found
 
     async def reading_keys(self, references: Iterable[str]) -> Mapping[str, bytes]:
         """The keys behind references in stored forms; destroyed and unreadable ones are absent.

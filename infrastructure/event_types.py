@@ -60,6 +60,11 @@ def _interaction_recorded_1(body: Body) -> Body:
     return {**body, "contacts": [] if contact is None else [contact]}
 
 
+def _case_classified_1(body: Body) -> Body:
+    """Version 1 left the product as it was where it named none."""
+    return {**body, "keeps_product": body.get("product_id") is None}
+
+
 EVENT_TYPES = Registry(
     (
         EventType("customer.registered", customer.CustomerRegistered),
@@ -110,7 +115,7 @@ EVENT_TYPES = Registry(
         EventType("support-case.calendar-assigned", case_events.CalendarAssigned),
         EventType("support-case.handed-off-to-human", case_events.CaseHandedOffToHuman),
         EventType("support-case.priority-changed", case_events.PriorityChanged),
-        EventType("support-case.classified", case_events.CaseClassified),
+        EventType("support-case.classified", case_events.CaseClassified, 2, {1: _case_classified_1}),
         EventType("support-case.wait-for-customer-begun", case_events.WaitForCustomerBegun),
         EventType("support-case.put-on-hold", case_events.CasePutOnHold),
         EventType("support-case.resumed", case_events.CaseResumed),

@@ -119,11 +119,11 @@ class Calendars:
     @classmethod
     def of(cls, rows: Iterable[Sequence[Any]]) -> "Calendars":
         """From rows of calendar, `effective_from`, `effective_to` and hours, in the order of their positions."""
-        versions: dict[CalendarId, tuple[CalendarVersion, ...]] = {}
+        versions: dict[CalendarId, list[CalendarVersion]] = {}
         for calendar_id, since, until, hours in rows:
             version = CalendarVersion(hours=_HOURS.validate_json(hours), effective_from=since, effective_to=until)
-            versions[calendar_id] = (*versions.get(calendar_id, ()), version)
-        return cls(versions, {})
+            versions.setdefault(calendar_id, []).append(version)
+        return cls({one: tuple(those) for one, those in versions.items()}, {})
 
     def known_with(self, calendar_id: CalendarId, event: CalendarEvent) -> "Calendars":
         """With one more version of a calendar."""

@@ -409,6 +409,8 @@ class Policy:
     time_zone: str = "UTC"
     """IANA name of the zone of windows and months, where a question does not name another one."""
     agent_reports: AgentReports = AgentReports.TEAM_ONLY
+    reporting_currency: str = "EUR"
+    """ISO 4217 code; never changes."""
 
 
 @dataclass(frozen=True, slots=True)

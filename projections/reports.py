@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from domain.errors import NotFound, Refusal
-from domain.values import minor_units
+from domain.values import minor_units, unsigned_zero
 from projections.read_model import ReadModels, Snapshot
 
 Parameters: TypeAlias = Mapping[str, Sequence[str]]
@@ -36,6 +36,8 @@ PAGE_ROWS: Final = 100
 """Rows of an answer when the question does not say."""
 PAGE_ROWS_MAX: Final = 10_000
 """Rows of an answer at most: some 4 MB."""
+PIECE_ROWS: Final = 2_000
+"""Rows of an answer that is given in pieces: a megabyte, and few enough that others are served between two of them."""
 
 
 class ParameterIsInvalid(Refusal):
@@ -176,11 +178,12 @@ class ReportAnswer:
         """The answer in canonical JSON."""
         return canonical_json(self.document())
 
-    def csv(self) -> bytes:
+    def csv(self, *, heading: bool = True) -> bytes:
         """The rows in CSV (RFC 4180), each with definition, version and position; safe to open in a spreadsheet."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow([*self.columns, "null_because", "definition", "definition_version", "position"])
+        if heading:
+            writer.writerow([*self.columns, "null_because", "definition", "definition_version", "position"])
         origin = [self.definition.name, str(self.definition.version), str(self.position)]
         for row in self.rows:
             reasons = row.get("reasons") or {}
@@ -254,6 +257,14 @@ class Reports:
 
         return await self._models.read(
             self._model(name, asked.version), answer, version=asked.version, position=asked.at()
+        )
+
+    async def after(self, answer: ReportAnswer, asked: "Asked") -> ReportAnswer:
+        """The answer after one that has a next one, with as many rows as a piece has: figures of the same position."""
+        page = {"limit": [str(PIECE_ROWS)], "cursor": [answer.next_cursor or ""]}
+        version = answer.definition.version
+        return await self.run(
+            answer.definition.name, replace(asked, parameters={**asked.parameters, **page}, version=version)
         )
 
     async def evidence(self, name: str, asked: "Asked") -> Evidence:
@@ -465,7 +476,7 @@ def _plain(value: object) -> object:
 
 def _text(value: object) -> str:
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return f"{unsigned_zero(value):f}"
     if isinstance(value, date):  # a datetime, too
         return value.isoformat()
     if isinstance(value, UUID):

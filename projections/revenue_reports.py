@@ -27,13 +27,14 @@ from projections.reports import (
     quantity,
     ratio,
 )
-from projections.revenue_statistics import KINDS, NAME, NO_PRODUCT, NONE, VERSION
+from projections.revenue_statistics import KINDS, NAME, NO_PRODUCT, NONE, VERSION, WITHDRAWN
 from projections.revenue_sums import (
     COLUMNS,
     Division,
     Figures,
     Group,
     Selection,
+    categories_of_today,
     groups,
     positions_behind,
     total,
@@ -112,6 +113,12 @@ _MEASURES: Final = (
     Word("lines", "How many lines.", int),
     Word("first_posting", "The earliest day of posting.", date),
     Word("last_posting", "The latest day of posting.", date),
+    Word(
+        "left_by_rounding",
+        "The part of revenue on invoices of which nothing is open in their currency: cents that credit notes posted "
+        "before version 2 left, on the day of the last one. Credit notes leave none since.",
+        Decimal,
+    ),
 )
 _COMPARING: Final = (
     Word("change", "revenue - base revenue.", Decimal),
@@ -133,6 +140,7 @@ _RULES: Final = (
     "Reporting amounts were converted and rounded at posting. No rate that changes later changes them.",
     "Credit notes and cancellations count on their own day, at the rate of the invoice that they name.",
     "A line's category is the one that its product had on the day of posting, as known at the position.",
+    "With knowledge=source it is the one that the source knew then, else today's; `excluded` counts category_of_today.",
     "Corrections are documents of their own; what was answered at an earlier position stays as it was.",
 )
 
@@ -146,14 +154,19 @@ class _Revenue(ABC):
     def window(self, question: Question) -> tuple[Window, Row]:
         """The window that is asked about, and how the question is repeated."""
 
+    def by(self, question: Question) -> tuple[str, ...]:  # noqa: ARG002 - reports that are not divided ask nothing
+        """The dimensions that the figures are divided by."""
+        return ()
+
     async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
-        """See `Report.evidence`: the postings, and assignments of categories for days past that replaced facts."""
+        """See `Report.evidence`: the postings and, where categories matter, the events that assigned these."""
         question = Question(self.definition, parameters)
         window, asked = self.window(question)
         selection = _selection(question, window)
-        asked = {**asked, **_repeated(question, selection)}
+        by = self.by(question)
+        asked = {**asked, **_repeated(question, selection), **({"by": list(by)} if by else {})}
         limit, last = question.page(["evidence", asked])
-        found = await positions_behind(snapshot, selection, int(last[0]) if last else 0, limit + 1)
+        found = await positions_behind(snapshot, selection, by, int(last[0]) if last else 0, limit + 1)
         positions = tuple(found[:limit])
         more = make_cursor(snapshot.position, ["evidence", asked], [str(positions[-1])]) if len(found) > limit else None
         return Evidence(self.definition, snapshot.position, asked, positions, more)
@@ -165,13 +178,15 @@ class RevenueStatisticsReport(_Revenue):
     definition = ReportDefinition(
         name=NAME,
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         title="Revenue statistics",
         meaning="What was invoiced and taken back in a window, by up to two dimensions.",
         rules=(
             *_RULES,
             "prior_period is as long, in months for whole months, else in days, and ends where the window begins.",
-            "prior_year is the same days a year before, and 1 March for 29 February.",
+            "prior_year is the same days a year before, and 28 February for 29 February.",
+            "Of whole months prior_year is those months, with all of their days.",
             "By month, a month at the edge of the window counts its days in the window only.",
         ),
         dimensions=(
@@ -213,12 +228,16 @@ class RevenueStatisticsReport(_Revenue):
             raise invalid(name="to", because="it is a day after `from`, both in the years 1000 to 9997")
         return window, {"from": first, "to": end}
 
+    def by(self, question: Question) -> tuple[str, ...]:
+        """See `_Revenue.by`."""
+        return tuple(question.listed("by", COLUMNS, _BY_MAX))
+
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
         question = Question(self.definition, parameters)
         window, asked = self.window(question)
         selection = _selection(question, window)
-        by = question.listed("by", COLUMNS, _BY_MAX)
+        by = self.by(question)
         compare, order = question.one("compare"), question.one("order") or "key"
         base, base_months = _base(asked, window, compare, by)
         asked = {**asked, "by": list(by), **_repeated(question, selection), "compare": compare, "order": order}
@@ -228,7 +247,7 @@ class RevenueStatisticsReport(_Revenue):
         division = Division(by, base, base_months, order == "revenue", limit, last)
         whole = await total(snapshot, selection)
         found = await groups(snapshot, selection, division)
-        currency = await _reporting_currency(snapshot)
+        currency = snapshot.policy.reporting_currency
         rows = [self._row(by, group, currency, whole, compared=base is not None) for group in found[:limit]]
         if not by and not rows:
             rows = [self._row((), Group((), Figures(), Decimal(0)), currency, whole, compared=base is not None)]
@@ -241,12 +260,12 @@ class RevenueStatisticsReport(_Revenue):
             columns=(*by, *_columns(self.definition, {"base_revenue", "change", "growth"} if base is None else set())),
             rows=tuple(rows),
             total=_row_of(whole, currency),
-            excluded={"no_base_quantity": whole.lines_without_quantity},
+            excluded=await _excluded(snapshot, selection, by, whole),
             next_cursor=_next(snapshot, asked, division, found),
         )
 
     @staticmethod
-    def _row(by: Iterable[str], group: Group, currency: str | None, whole: Figures, *, compared: bool) -> Row:
+    def _row(by: Iterable[str], group: Group, currency: str, whole: Figures, *, compared: bool) -> Row:
         keys, reasons = _keys(dict(zip(by, group.keys, strict=True)))
         measures, more_reasons = _written(group.figures, currency)
         reasons |= more_reasons
@@ -268,6 +287,7 @@ class RevenueToDateReport(_Revenue):
     definition = ReportDefinition(
         name="revenue_to_date",
         version=VERSION,
+        withdrawn=WITHDRAWN,
         model=NAME,
         title="Revenue to date",
         meaning="What was invoiced and taken back up to a day: this month, this year, in twelve months and ever.",
@@ -276,7 +296,8 @@ class RevenueToDateReport(_Revenue):
             "Every period ends with `valid_at`: this month, this year, twelve months, and all since the first posting.",
             "prior_period of month_to_date is as many days of the month before, or all of them if it has fewer.",
             "prior_period of year_to_date and of trailing_twelve_months is the same as prior_year.",
-            "prior_year is the same days a year before, and 1 March for 29 February.",
+            "prior_year is the same days a year before, and 28 February for 29 February.",
+            "prior_year of trailing_twelve_months is the twelve months before them.",
         ),
         dimensions=(
             Word(
@@ -321,7 +342,7 @@ class RevenueToDateReport(_Revenue):
         asked = {**asked, **_repeated(question, selection)}
         question.page(asked)
         whole = await total(snapshot, selection)
-        currency = await _reporting_currency(snapshot)
+        currency = snapshot.policy.reporting_currency
         rows = [
             await self._row(snapshot, period, selection, currency)
             for period in _periods(window.end - timedelta(days=1))
@@ -334,11 +355,11 @@ class RevenueToDateReport(_Revenue):
             n=whole.lines,
             columns=("period", *_columns(self.definition, set())),
             rows=tuple(rows),
-            excluded={"no_base_quantity": whole.lines_without_quantity},
+            excluded=await _excluded(snapshot, selection, (), whole),
         )
 
     @staticmethod
-    async def _row(snapshot: Snapshot, period: "_Period", selection: Selection, currency: str | None) -> Row:
+    async def _row(snapshot: Snapshot, period: "_Period", selection: Selection, currency: str) -> Row:
         async def figures_of(window: Window) -> Figures:
             return await total(snapshot, Selection(window, selection.where, selection.source_known_at))
 
@@ -376,10 +397,13 @@ def _periods(day: date) -> Iterable[_Period]:
     month_before = months_before(month, 1)
     same_days = Window(month_before, min(month_before + (end - month), month))
     to_date = Window(month, end)
-    yield _Period("month_to_date", to_date, same_days, to_date.before(_YEAR))
-    for name, first in (("year_to_date", year), ("trailing_twelve_months", months_before(end, _YEAR))):
-        window = Window(first, end)
-        yield _Period(name, window, window.before(_YEAR), window.before(_YEAR))
+    yield _Period("month_to_date", to_date, same_days, to_date.numbered_days_before(_YEAR))
+    this_year = Window(year, end)
+    a_year_before = this_year.numbered_days_before(_YEAR)
+    yield _Period("year_to_date", this_year, a_year_before, a_year_before)
+    twelve_months = Window(months_before(end, _YEAR), end)
+    those_before = twelve_months.before(_YEAR)
+    yield _Period("trailing_twelve_months", twelve_months, those_before, those_before)
     yield _Period("ever", Window(_EVER.first, end), None, None)
 
 
@@ -433,7 +457,7 @@ def _base(asked: Row, window: Window, compare: str | None, by: Iterable[str]) ->
     if asked["from"] is None or asked["to"] is None or window.first.year < _EVER.first.year + 2 * _YEAR:
         raise invalid(name="compare", because="a window is compared that has a first and a last day")
     if compare == "prior_year":
-        return window.before(_YEAR), _YEAR
+        return window.same_days_before(_YEAR), _YEAR
     months = window.months()
     if months is not None:
         return window.before(months), months
@@ -442,16 +466,15 @@ def _base(asked: Row, window: Window, compare: str | None, by: Iterable[str]) ->
     return Window(window.first - (window.end - window.first), window.first), 0
 
 
-async def _reporting_currency(snapshot: Snapshot) -> str | None:
-    """The reporting currency; None while nothing has been posted at the position."""
-    rows = await snapshot.fetch(
-        "SELECT currency FROM {reporting_currency} WHERE EXISTS (SELECT FROM {facts} WHERE position <= %s)",
-        [snapshot.position],
-    )
-    return rows[0][0] if rows else None
-
-
 # Writing the figures
+
+
+async def _excluded(snapshot: Snapshot, selection: Selection, by: Iterable[str], figures: Figures) -> dict[str, int]:
+    """How many lines lack what some figures are of."""
+    excluded = {"no_base_quantity": figures.lines_without_quantity}
+    if selection.source_known_at is not None and "category" in {*by, *selection.where}:
+        excluded["category_of_today"] = await categories_of_today(snapshot, selection)
+    return excluded
 
 
 def _keys(keys: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
@@ -468,11 +491,11 @@ def _keys(keys: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]
     return shown, reasons
 
 
-def _written(figures: Figures, currency: str | None) -> tuple[dict[str, object], dict[str, str]]:
+def _written(figures: Figures, currency: str) -> tuple[dict[str, object], dict[str, str]]:
     """The measures of a group, and why some are null."""
     reasons: dict[str, str] = {}
     average = None
-    if figures.invoices and currency is not None:
+    if figures.invoices:
         average = rounded(figures.invoiced / figures.invoices, currency)
     else:
         reasons["average_invoice_value"] = "no_invoices"
@@ -489,6 +512,7 @@ def _written(figures: Figures, currency: str | None) -> tuple[dict[str, object],
         "lines": figures.lines,
         "first_posting": figures.first_day,
         "last_posting": figures.last_day,
+        "left_by_rounding": money(figures.left_by_rounding, currency),
     }
     return measures, reasons
 
@@ -509,7 +533,7 @@ def _next(snapshot: Snapshot, asked: Row, division: Division, found: list[Group]
     return make_cursor(snapshot.position, asked, [*revenue, *(str(key) for key in last.keys)])
 
 
-def _row_of(figures: Figures, currency: str | None) -> Row:
+def _row_of(figures: Figures, currency: str) -> Row:
     measures, reasons = _written(figures, currency)
     return {**measures, "reasons": reasons}
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from projections.read_model import Snapshot
-from projections.revenue_statistics import INVOICES, MEASURES, ROLL_UPS, invoices_in
+from projections.revenue_statistics import INVOICES, LEADS_BY_CATEGORY, MEASURES, NO_PRODUCT, ROLL_UPS, invoices_in
 from projections.rollups import Blocks, RollUp, cover, covered
 from projections.windows import Window
 
@@ -33,9 +33,13 @@ CHANGED_MAX: Final = 5_000
 _MANY: Final = frozenset({"customer", "product"})
 """Dimensions with so many values that a page shows few of them."""
 _TYPES: Final = {"month": "date", "customer_id": "uuid", "product_id": "uuid"}
+_PLAIN_COLUMNS: Final = (
+    "position, posting, superseded_at_position, posted_on, month, customer_id, product_id, kind, currency, base_unit, "
+    "ship_to_country, net_amount, reporting_amount, base_quantity, left_by_rounding"
+)
 _SUMS: Final = (
-    "lines, revenue, invoiced, invoices, lines_without_quantity, superseded, first_day, last_day, currencies, "
-    "net_amounts, base_units, base_quantities, lines_with_quantity"
+    "lines, revenue, invoiced, left_by_rounding, invoices, lines_without_quantity, superseded, first_day, last_day, "
+    "currencies, net_amounts, base_units, base_quantities, lines_with_quantity"
 )
 
 
@@ -63,6 +67,8 @@ class Figures:
     revenue: Decimal = Decimal(0)
     invoiced: Decimal = Decimal(0)
     """Revenue of the lines of invoices; the rest was taken back."""
+    left_by_rounding: Decimal = Decimal(0)
+    """The part of revenue that earlier credit notes left of invoices of which nothing is open."""
     invoices: int = 0
     lines_without_quantity: int = 0
     first_day: date | None = None
@@ -145,7 +151,8 @@ class Sums:
         keys = ", ".join(["one", *self._keys])
         return f"""
             SELECT {keys}, sum(lines) AS lines, sum(revenue) AS revenue, sum(invoiced) AS invoiced,
-                   sum(invoices) AS invoices, sum(lines_without_quantity) AS lines_without_quantity,
+                   sum(left_by_rounding) AS left_by_rounding, sum(invoices) AS invoices,
+                   sum(lines_without_quantity) AS lines_without_quantity,
                    sum(superseded) AS superseded, min(first_day) AS first_day, max(last_day) AS last_day,
                    array_agg(currency ORDER BY currency, base_unit) AS currencies,
                    array_agg(net_amount ORDER BY currency, base_unit) AS net_amounts,
@@ -175,15 +182,46 @@ class Sums:
 
     def days(self) -> str:
         """The first and the last day of the facts themselves."""
-        return f"SELECT min(posted_on), max(posted_on) FROM {{facts}} WHERE {self._visible('first', 'end')}"
+        return f"SELECT min(posted_on), max(posted_on) FROM {self._source()} WHERE {self._visible('first', 'end')}"
 
     def positions(self) -> str:
-        """The positions behind the facts: of their postings, and of what replaced them."""
+        """The positions behind the facts: of their postings and, where categories matter, of what assigned these."""
+        facts = f"FROM {self._source()} WHERE {self._visible('first', 'end')}"
+        behind = f"SELECT posting AS position {facts}"
+        if "category" in self._asked:
+            assigned = self._category("position", "sold", source_known=False)
+            if self._selection.source_known_at is not None:
+                assigned = f"coalesce({self._category('position', 'sold', source_known=True)}, {assigned})"
+            behind += f" UNION SELECT {assigned} FROM (SELECT DISTINCT product_id, posted_on {facts}) sold"
+        return f"SELECT DISTINCT position FROM ({behind}) behind WHERE position > %(after)s"
+
+    def of_today(self) -> str:
+        """How many lines have a category of today, as their source knew none of their product at the time."""
+        known = self._category("category", "facts", source_known=True)
         return (
-            "SELECT DISTINCT behind.position FROM {facts} facts "
-            "CROSS JOIN LATERAL (VALUES (facts.posting), (facts.position)) behind (position) "
-            f"WHERE {self._visible('first', 'end', 'facts.')} AND behind.position > %(after)s"
+            f"SELECT count(*) FROM {self._source()} WHERE {self._visible('first', 'end')} "
+            f"AND product_id <> '{NO_PRODUCT}' AND {known} IS NULL"
         )
+
+    def _category(self, column: str, facts: str, *, source_known: bool) -> str:
+        """What assigned the category that the product of a fact had on its day, as known at the position."""
+        known = f" AND c.source_known_at <= {self._value('known_at')}" if source_known else ""
+        return (
+            f"(SELECT c.{column} FROM {{categories}} c WHERE c.product_id = {facts}.product_id "
+            f"AND c.valid_from <= {facts}.posted_on AND c.position <= {self._value('position')}{known} "
+            "ORDER BY c.valid_from DESC, c.position DESC LIMIT 1)"
+        )
+
+    def _source(self) -> str:
+        """The facts; with knowledge of the source, in the categories that it knew at the time, else those of today."""
+        if self._selection.source_known_at is None or "category" not in self._asked:
+            return "{facts} facts"
+        visible = self._visible("first", "end", only_where=False)
+        return f"""
+            (SELECT {_PLAIN_COLUMNS}, known_category AS category, {LEADS_BY_CATEGORY.format(category="known_category")}
+               FROM (SELECT facts.*, coalesce({self._category("category", "facts", source_known=True)}, category)
+                            AS known_category
+                       FROM {{facts}} facts WHERE {visible}) facts) facts"""
 
     def _all(self) -> str:
         return " UNION ALL ".join(self._parts()) or self._facts("false")
@@ -231,7 +269,7 @@ class Sums:
         sums = ", ".join(f"{sign}({measure}) AS {name}" for name, measure in measures.items())
         return (
             f"SELECT {self._group('month')}, {sums}, {int(superseded)} AS superseded, {day} AS first_day, "
-            f"{day} AS last_day FROM {{facts}} WHERE {condition}"
+            f"{day} AS last_day FROM {self._source()} WHERE {condition}"
         )
 
     def _since(self, tail: int, column: str) -> str:
@@ -240,13 +278,14 @@ class Sums:
     def _days(self, first: str, end: str, column: str = "posted_on") -> str:
         return f"{column} >= {self._value(first)} AND {column} < {self._value(end)}"
 
-    def _visible(self, first: str, end: str, table: str = "") -> str:
+    def _visible(self, first: str, end: str, *, only_where: bool = True) -> str:
         """The facts of some days that were known at the position, as they were then."""
         at = self._value("position")
         condition = (
-            f"{self._days(first, end)} AND {table}position <= {at} "
-            f"AND (superseded_at_position IS NULL OR superseded_at_position > {at}){self._where()}"
+            f"{self._days(first, end)} AND position <= {at} "
+            f"AND (superseded_at_position IS NULL OR superseded_at_position > {at})"
         )
+        condition += self._where() if only_where else ""
         if self._selection.source_known_at is not None:
             known = self._value("known_at")
             condition += f" AND posting IN (SELECT posting FROM {{documents}} WHERE source_known_at <= {known})"
@@ -441,9 +480,18 @@ def ranked_statement(  # noqa: PLR0913 - what is ranked, and which of it is want
     return statement, values | after_values
 
 
-async def positions_behind(snapshot: Snapshot, selection: Selection, after: int, limit: int) -> list[int]:
+async def categories_of_today(snapshot: Snapshot, selection: Selection) -> int:
+    """How many lines of a selection by the knowledge of the source are in a category that it did not know then."""
+    sums = Sums("of_today", ("category",), selection, snapshot.position)
+    ((lines,),) = await snapshot.fetch(sums.of_today(), sums.values)
+    return int(lines)
+
+
+async def positions_behind(
+    snapshot: Snapshot, selection: Selection, by: Sequence[str], after: int, limit: int
+) -> list[int]:
     """The positions of the events behind the facts of a selection, in order, after a position."""
-    sums = Sums("behind", (), selection, snapshot.position)
+    sums = Sums("behind", by, selection, snapshot.position)
     rows = await snapshot.fetch(
         f"{sums.positions()} ORDER BY position LIMIT %(rows)s", sums.values | {"after": after, "rows": limit}
     )
@@ -477,12 +525,15 @@ def _figures(row: Sequence[Any]) -> Figures:
     """The columns `_SUMS`; they are null where a group has facts in the compared window only."""
     if row[0] is None:
         return Figures()
-    lines, revenue, invoiced, invoices, without_quantity, superseded, first_day, last_day, *lists = row
+    lines, revenue, invoiced, left_by_rounding, invoices, without_quantity, superseded, first_day, last_day, *lists = (
+        row
+    )
     currencies, net_amounts, base_units, base_quantities, with_quantity = lists
     return Figures(
         lines=int(lines),
         revenue=revenue,
         invoiced=invoiced,
+        left_by_rounding=left_by_rounding,
         invoices=int(invoices),
         lines_without_quantity=int(without_quantity),
         first_day=first_day,

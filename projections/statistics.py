@@ -82,8 +82,8 @@ class MedianRanks:
 
     @classmethod
     def of(cls, n: int) -> "MedianRanks":
-        """The ranks of a sample of n numbers, after Price and Bonett (2002)."""
-        lower = max(1, round(Fraction(n, 2) - Fraction(isqrt(n * 10**12), 10**6)))
+        """The ranks of a sample of n numbers, after Price and Bonett (2002): c = (n + 1) / 2 - √n, at least 1."""
+        lower = max(1, round(Fraction(n + 1, 2) - Fraction(isqrt(n * 10**12), 10**6)))
         return cls(n, rank(n, 50), lower, n - lower + 1, _z_of_rank(n, lower))
 
     @property

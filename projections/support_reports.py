@@ -98,6 +98,8 @@ _RULES: Final = (
     "Business time counts each instant by the calendar that the case had then, as it was known.",
     "By another `business_rule` the times of the states do not always add up to the whole.",
     "Durations are microseconds. n and total stand beside each mean, and what has no time is counted by its reason.",
+    "A full resolution, and all that is of the whole case, has no month any more when the case is reopened later.",
+    "So such a month changes; what stays closed is the first resolution.",
     "What is still running has no month, unless months are those of the opening.",
     PEOPLE_RULE,
 )
@@ -118,7 +120,9 @@ BUSINESS_RULE: Final = Parameter(
     values=tuple(BusinessRule),
 )
 RUNNING_AT: Final = Parameter(
-    "valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`.", value=datetime
+    "valid_at",
+    "Instant as of which is told what had stopped and what was still running; absent: now, or `known_at`.",
+    value=datetime,
 )
 
 

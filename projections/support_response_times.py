@@ -50,7 +50,15 @@ VERSION: Final = 2
 WITHDRAWN: Final = (
     Withdrawn(
         version=1,
-        changed="A message with which we open a case is no reply, so that it makes no one-touch.",
+        changed="A message with which we open a case is no reply, so that it makes no one-touch. "
+        "What a case hands on at a merge includes what was handed to it. "
+        "A hold counts once, and only in the case in which the customer waited. "
+        "A case that waits for the customer is open again when an unanswered one is merged into it. "
+        "The first response by a human starts again only where the customer reopens. "
+        "A classification without a product removes it. "
+        "A date that a time zone skipped has no hours. "
+        "The interval of a median is that of Price and Bonett as printed. "
+        "With `valid_at` in the past nothing counts that happened later.",
     ),
 )
 

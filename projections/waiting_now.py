@@ -4,7 +4,8 @@ The same question can be asked of any past instant. How long somebody has waited
 business time by the calendars that the case has had, as they are known.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -107,7 +108,7 @@ class WaitingNowReport:
         selection, asked, (limit, last) = _read(self.definition, parameters)
         await ask_alone(snapshot)
         found = await _waiting(snapshot, selection, limit, last)
-        clocks = await _clocks(snapshot, [each.case_id for each in found[:limit]])
+        rows = await _rows(snapshot, found[:limit], selection.as_of)
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
@@ -115,7 +116,7 @@ class WaitingNowReport:
             basis="cases that were open at valid_at",
             n=await _count(snapshot, selection),
             columns=tuple(word.name for word in _COLUMNS),
-            rows=tuple(_row(each, clocks[each.case_id], selection.as_of) for each in found[:limit]),
+            rows=rows,
             next_cursor=next_cursor(snapshot, asked, [(each.since.isoformat(), each.case_id) for each in found], limit),
         )
 
@@ -234,22 +235,32 @@ class _Clock:
         return closes_at, None if closes_at else "no_working_time"
 
 
-async def _clocks(snapshot: Snapshot, cases: Sequence[CaseId]) -> Mapping[CaseId, _Clock]:
-    """What tells business time in these cases, as known at the position."""
-    values = {"cases": list(cases), "position": snapshot.position}
-    calendars = Calendars.of(
-        await snapshot.fetch(
-            "SELECT calendar_id, effective_from, effective_to, hours FROM {calendars} WHERE position <= %(position)s "
-            "ORDER BY position",
-            values,
-        )
-    )
-    entries: Entries = {}
-    for case_id, *entry in await snapshot.fetch(
+async def _rows(snapshot: Snapshot, waiting: Sequence[_Waiting], as_of: datetime) -> tuple[Row, ...]:
+    """The rows of these cases, as known at the position; made in a thread, as clocks may have a century to add up."""
+    values = {"cases": [each.case_id for each in waiting], "position": snapshot.position}
+    entries = await snapshot.fetch(
         "SELECT case_id, kind, event, occurred_at, position FROM {entries} "
         "WHERE case_id = ANY(%(cases)s) AND position <= %(position)s ORDER BY position",
         values,
-    ):
+    )
+    calendars = await snapshot.fetch(
+        "SELECT calendar_id, effective_from, effective_to, hours FROM {calendars} WHERE position <= %(position)s "
+        "AND calendar_id IN (SELECT calendar_id FROM {entries} "
+        "WHERE case_id = ANY(%(cases)s) AND position <= %(position)s) ORDER BY position",
+        values,
+    )
+
+    def rows() -> tuple[Row, ...]:
+        clocks = _clocks(entries, Calendars.of(calendars))
+        return tuple(_row(each, clocks[each.case_id], as_of) for each in waiting)
+
+    return await asyncio.to_thread(rows)
+
+
+def _clocks(rows: Iterable[Sequence[Any]], calendars: Calendars) -> Mapping[CaseId, _Clock]:
+    """What tells business time in the cases that these entries are of."""
+    entries: Entries = {}
+    for case_id, *entry in rows:
         entries.setdefault(case_id, []).append(read_entry(*entry))
     return {case_id: _Clock(timelines({case_id: told})[case_id], calendars) for case_id, told in entries.items()}
 

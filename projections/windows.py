@@ -34,6 +34,17 @@ class Window:
         """The same days some months before. Windows that meet still meet."""
         return Window(months_before(self.first, months), months_before(self.end, months))
 
+    def same_days_before(self, months: int) -> "Window":
+        """The days of the same numbers some months before; of whole months those months, whatever their length."""
+        if self.months() is not None:
+            return self.before(months)
+        return self.numbered_days_before(months)
+
+    def numbered_days_before(self, months: int) -> "Window":
+        """The days of the same numbers some months before, also where whole months have more or fewer days then."""
+        last = same_day_before(self.end - timedelta(days=1), months)
+        return Window(same_day_before(self.first, months), last + timedelta(days=1))
+
     def months(self) -> int | None:
         """How many months it is; None if it is not whole months."""
         if self.first.day != 1 or self.end.day != 1:
@@ -52,3 +63,9 @@ def months_before(day: date, months: int) -> date:
     first = date(count // 12, count % 12 + 1, 1)
     moved = first + timedelta(days=day.day - 1)
     return moved if moved.month == first.month else next_month(first)
+
+
+def same_day_before(day: date, months: int) -> date:
+    """The same day some months before; where that month has no such day, its last one."""
+    moved = months_before(day, months)
+    return moved if moved.day == day.day else moved - timedelta(days=1)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from rich.markup import escape
 
-from api.command_line.terminal import output, refuse_problem, service, table
+from api.command_line.terminal import messages, output, refuse_problem, service, table
 
 PAGE = 100
 DATA_WIDTH_MIN = 40
@@ -19,45 +19,56 @@ OTHER_COLUMNS_WIDTH = 96
 def run(given: Namespace) -> int:
     """Print the history of one customer."""
     with service(given) as client:
-        events = _events(client, given)
+        history = _History(client, given)
         if given.json:
-            for event in events:
+            for event in history:
                 output().file.write(f"{json.dumps(event, ensure_ascii=False)}\n")
-            return 0
-        listed = table("position", "occurred", "recorded", "event", "by", "data", right=("position",))
-        count = 0
-        for event in events:
-            count += 1
-            listed.add_row(
-                str(event["position"]),
-                _moment(event["occurred_at"]),
-                _moment(event["recorded_at"]),
-                event["type"],
-                event["actor_kind"],
-                escape(_shortened(event["data"])),
-            )
-    output().print(listed)
-    output().print(f"{count:,} events", style="dim")
+        else:
+            _print(history)
+    if history.goes_on:
+        messages().print(f"cut off at {given.limit:,} events, and there are more: --limit N shows N of them")
     return 0
 
 
-def _events(client: httpx.Client, given: Namespace) -> Iterator[dict[str, Any]]:
-    parameters: dict[str, int] = {}
-    if given.at_position is not None:
-        parameters["at_position"] = given.at_position
-    left = given.limit
-    after = 0
-    while left > 0:
-        response = client.get(
-            f"/v1/customers/{given.customer}/history", params={**parameters, "after": after, "limit": min(PAGE, left)}
+def _print(history: "_History") -> None:
+    listed = table("position", "occurred", "recorded", "event", "by", "data", right=("position",))
+    for event in history:
+        listed.add_row(
+            str(event["position"]),
+            _moment(event["occurred_at"]),
+            _moment(event["recorded_at"]),
+            event["type"],
+            event["actor_kind"],
+            escape(_shortened(event["data"])),
         )
-        refuse_problem(response)
-        page = response.json()["events"]
-        if not page:
-            return
-        yield from page
-        left -= len(page)
-        after = page[-1]["position"]
+    output().print(listed)
+    output().print(f"{listed.row_count:,} events", style="dim")
+
+
+class _History:
+    """The events that were asked for."""
+
+    def __init__(self, client: httpx.Client, given: Namespace) -> None:
+        self._client = client
+        self._given = given
+        self.goes_on = False
+        """Whether there are more of them; known at the end."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        parameters: dict[str, int] = {}
+        if self._given.at_position is not None:
+            parameters["at_position"] = self._given.at_position
+        left, after, self.goes_on = self._given.limit, 0, True
+        while left > 0 and self.goes_on:
+            response = self._client.get(
+                f"/v1/customers/{self._given.customer}/history",
+                params={**parameters, "after": after, "limit": min(PAGE, left)},
+            )
+            refuse_problem(response)
+            page = response.json()
+            yield from page["events"]
+            left -= len(page["events"])
+            after, self.goes_on = page["after"], page["more"]
 
 
 def _moment(text: str) -> str:

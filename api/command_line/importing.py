@@ -149,17 +149,21 @@ def _print(summary: Summary) -> None:
     if summary.special:
         special = table("", "rows", "documents", "how", "first rows", title="Special rows", right=_NUMBERS)
         for each in summary.special.values():
-            examples = ", ".join(map(str, each.examples))
+            examples = ", ".join([*map(str, each.examples), *_more(each.rows - len(each.examples))])
             special.add_row(each.name, f"{each.rows:,}", f"{each.documents:,}", escape(each.how), examples)
         output().print(Group("", special))
     if summary.refused:
         refused = table("refused as", "commands", "rows", "because", "first ones", title="Refused", right=_NUMBERS)
         for reason in summary.refused.values():
             counted = (f"{reason.commands:,}", f"{reason.rows:,}")
-            refused.add_row(
-                reason.problem, *counted, escape(reason.rule), escape("\n".join(reason.examples)), style="red"
-            )
+            examples = "\n".join([*reason.examples, *_more(reason.commands - len(reason.examples))])
+            refused.add_row(reason.problem, *counted, escape(reason.rule), escape(examples), style="red")
         output().print(Group("", refused))
+
+
+def _more(left_out: int) -> list[str]:
+    """That there are more than are shown."""
+    return [f"and {left_out:,} more"] if left_out > 0 else []
 
 
 _NUMBERS = ("done now", "done before", "there already", "refused", "rows", "documents", "commands")

@@ -6,10 +6,14 @@ Files repeat themselves, so each column remembers what its cells meant; a cell s
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from time import strptime
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
+
+from domain.values import unsigned_zero
 
 Value: TypeAlias = str | int | Decimal | date | datetime | bool | None
 """What a cell can mean. None: the cell says nothing."""
@@ -33,8 +37,10 @@ TYPES: Mapping[str, type] = {
 
 UTC_ZONE = ZoneInfo("UTC")
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_UTC_NAMES = frozenset({"UTC", "GMT"})
+"""What `%Z` reads is a name of the machine's own zone, or one of these, which alone mean the same everywhere."""
+_DIRECTIVE = re.compile("%(.)")
 _YES_NO = {"true": True, "yes": True, "y": True, "1": True, "false": False, "no": False, "n": False, "0": False}
 
 
@@ -127,8 +133,17 @@ def _text(text: str, _rules: CellFormat) -> Value:
     return text
 
 
+@cache
+def _number(decimal_mark: str, thousands_mark: str) -> re.Pattern[str]:
+    """How a number is written; where its thousands are marked, they are groups of three digits."""
+    point, mark = re.escape(decimal_mark), re.escape(thousands_mark)
+    whole = rf"(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d+)" if mark else r"\d+"
+    return re.compile(rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d{{1,2}})?", re.ASCII)
+
+
 def _integer(text: str, rules: CellFormat) -> Value:
-    text = text.replace(rules.thousands_mark, "") if rules.thousands_mark else text
+    if rules.thousands_mark and _number("\0", rules.thousands_mark).fullmatch(text):
+        text = text.replace(rules.thousands_mark, "")
     if not _INTEGER.fullmatch(text):
         msg = "is not a whole number"
         raise CellError(msg)
@@ -136,14 +151,12 @@ def _integer(text: str, rules: CellFormat) -> Value:
 
 
 def _decimal(text: str, rules: CellFormat) -> Value:
-    if rules.thousands_mark:
-        text = text.replace(rules.thousands_mark, "")
-    if rules.decimal_mark != ".":
-        text = text.replace(".", "?").replace(rules.decimal_mark, ".")
-    if not _NUMBER.fullmatch(text):
+    if not _number(rules.decimal_mark, rules.thousands_mark).fullmatch(text):
         msg = "is not a number"
         raise CellError(msg)
-    return rounded(Decimal(text), rules.places)
+    if rules.thousands_mark:
+        text = text.replace(rules.thousands_mark, "")
+    return rounded(Decimal(text.replace(rules.decimal_mark, ".")), rules.places)
 
 
 def _date(text: str, rules: CellFormat) -> Value:
@@ -163,7 +176,18 @@ def _time(text: str, rules: CellFormat) -> Value:
     except ValueError:
         msg = f"is not a time as in {rules.format or '2026-01-31 16:30'}"
         raise CellError(msg) from None
+    if moment.tzinfo is None and "Z" in _DIRECTIVE.findall(rules.format or ""):
+        return moment.replace(tzinfo=_named_zone(text, rules.format or ""))
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=rules.time_zone)
+
+
+def _named_zone(text: str, time_format: str) -> tzinfo:
+    """The zone that the cell itself names: `datetime.strptime` reads it and forgets it."""
+    name = strptime(text, time_format).tm_zone
+    if name.upper() not in _UTC_NAMES:
+        msg = f"names the zone {name}, which is not the same everywhere: only UTC and GMT are, or an offset (%z)"
+        raise CellError(msg)
+    return UTC
 
 
 def _yes_no(text: str, _rules: CellFormat) -> Value:
@@ -210,6 +234,10 @@ def _instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _number_as_text(number: Decimal) -> str:
+    return f"{unsigned_zero(number):f}"
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
@@ -218,7 +246,7 @@ JSON_OF: Mapping[type, Callable[[Any], Any]] = {
     str: _unchanged,
     int: _unchanged,
     bool: _unchanged,
-    Decimal: "{:f}".format,
+    Decimal: _number_as_text,
     date: date.isoformat,
     datetime: _instant,
 }

@@ -95,6 +95,7 @@ class Columns:
             values=self._values[values] if values is not None else None,
             otherwise=section.optional_text("otherwise"),
         )
+        _check_marks(section, cell_format)
         default = section.raw("default")
         section.finish()
         if default is None:
@@ -239,6 +240,16 @@ def _file_format(section: Section) -> FileFormat:
             section.fail("is one character", name)
     section.finish()
     return file_format
+
+
+def _check_marks(section: Section, cell_format: CellFormat) -> None:
+    """Refuse marks by which a number could be read in two ways."""
+    marks = {"decimal_mark": cell_format.decimal_mark, "thousands_mark": cell_format.thousands_mark}
+    for name, mark in marks.items():
+        if len(mark) > 1 or mark.isalnum() or mark in {"+", "-"} or (not mark and name == "decimal_mark"):
+            section.fail("is one character, and neither a digit, a letter nor a sign", name)
+    if cell_format.type == "decimal" and marks["decimal_mark"] == marks["thousands_mark"]:
+        section.fail("is the decimal mark, too: write decimal_mark and thousands_mark apart", "thousands_mark")
 
 
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {

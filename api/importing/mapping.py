@@ -94,22 +94,62 @@ class Lookup:
 
     def derived(self, folder: Path) -> list[Derived]:
         """The columns that rows get from this file."""
-        table = Table(folder / self.file, self.format, self.columns)
-        found: dict[Value, Row] = {}
+        known = _Found(Table(folder / self.file, self.format, self.columns), self.columns[0].name)
 
         def compute(name: str) -> Callable[[Row], Value]:
             def value(row: Row) -> Value:
-                if not found:
-                    found.update((entry[self.columns[0].name], entry) for entry, problem in table.rows() if not problem)
-                entry = found.get(row[self.by])
+                key = row[self.by]
+                try:
+                    entry = known.entry(key)
+                except CellError as error:
+                    message = f"{self.by}: {key!r} cannot be told from {self.file}: {error}"
+                    raise CellError(message) from None
                 if entry is None and not self.optional:
-                    message = f"{self.by}: {row[self.by]!r} is not in {self.file}"
+                    message = f"{self.by}: {key!r} is not in {self.file}"
                     raise CellError(message)
                 return entry[name] if entry is not None else None
 
             return value
 
         return [Derived(column.name, frozenset({self.by}), compute(column.name)) for column in self.columns[1:]]
+
+
+class _Found:
+    """The rows of a file by their key: read at the first question, and never guessed."""
+
+    def __init__(self, table: Table, key: str) -> None:
+        self._table = table
+        self._key = key
+        self._entries: dict[Value, Row] | None = None
+        self._doubts: dict[Value, str] = {}
+        """Why nothing is told of a key: one of its rows cannot be read, or two of them say different things."""
+        self._without_key = ""
+        """What is wrong with a row whose key cannot be read: it could be that of anything that is not found."""
+
+    def entry(self, key: Value) -> Row | None:
+        """The row with this key, None if there is none. Raises `CellError` where that cannot be told."""
+        entries = self._entries if self._entries is not None else self._read()
+        if key in self._doubts:
+            raise CellError(self._doubts[key])
+        entry = entries.get(key)
+        if entry is None and key is not None and self._without_key:
+            raise CellError(self._without_key)
+        return entry
+
+    def _read(self) -> dict[Value, Row]:
+        entries: dict[Value, Row] = {}
+        for entry, problem in self._table.rows():
+            row, key = entry.pop("row"), entry.get(self._key)
+            if problem and self._key not in entry:
+                self._without_key = self._without_key or f"its row {row} cannot be read: {problem}"
+            elif key is None:
+                continue  # a row without a key is about nothing
+            elif problem:
+                self._doubts.setdefault(key, f"its row {row} cannot be read: {problem}")
+            elif entries.setdefault(key, entry) != entry:
+                self._doubts.setdefault(key, f"several of its rows are about that, and row {row} says something else")
+        self._entries = entries
+        return entries
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from api.importing.columns import Columns
 from api.importing.mapping import STANDING, CommandFields, CommandRule, FirstSeenRule, ImportMapping, SpecialRule
 from api.importing.rows import Carried
 from api.importing.sections import MappingError, Section, Source
-from api.importing.values import Fill, TemplateError, Test, columns_in, condition, shape
+from api.importing.values import Fill, TemplateError, Test, columns_in, condition, over_rows_in, shape
 
 
 def read_mapping(path: Path, commands: Mapping[str, CommandFields]) -> ImportMapping:
@@ -59,6 +59,8 @@ class _Reader:
 
     def _first_seen(self, section: Section) -> FirstSeenRule:
         command, key, _target, data, needs = self._sent(section, creates=True)
+        for word in sorted(over_rows_in(section.get("data", dict, {}))):
+            section.fail(f"{word} is of all rows of a document, and there is none yet", "data")
         by = self._column_list(section, "by")
         if not by:
             section.fail("needs by: the columns that say which one it is")

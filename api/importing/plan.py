@@ -161,14 +161,14 @@ class Plan:
     def _add_commands(self, parcel: Parcel, rows: list[Row]) -> None:
         for rule in self._together:
             if rule.when is None or rule.when(rows[0], None):
-                parcel.commands.append(_rule_command(rule, rows[0], rows))
+                parcel.commands.append(_rule_command(rule, rows[0], rows, booked=rows))
                 break
         if self._each:
             before: Row | None = None
             for row in rows:
                 for rule in self._each:
                     if rule.when is None or rule.when(row, before):
-                        parcel.commands.append(_rule_command(rule, row, [row]))
+                        parcel.commands.append(_rule_command(rule, row, rows, booked=[row]))
                 before = row
 
     def _add_remarks(self, parcel: Parcel, rows: list[Row]) -> None:
@@ -200,12 +200,13 @@ def _number(row: Row) -> int:
     return row["row"]  # type: ignore[return-value]  # the reader of the file has counted it
 
 
-def _rule_command(rule: CommandRule, row: Row, rows: list[Row]) -> PlannedCommand:
+def _rule_command(rule: CommandRule, row: Row, rows: list[Row], *, booked: list[Row]) -> PlannedCommand:
+    """The command that a rule makes of a row and of all rows of its document; it books some of these."""
     line = {"target": _needed(rule.target, row, rows, "target")} if rule.target is not None else {}
     key = safe_key(str(_needed(rule.key, row, rows, "key")))
     encoded = _line({"key": key, "command": rule.command, **line, "data": rule.data(row, rows)})
     outcome = str(_needed(rule.outcome, row, rows, "outcome"))
-    return PlannedCommand(encoded, key, rule.command, [_number(row) for row in rows], outcome)
+    return PlannedCommand(encoded, key, rule.command, [_number(row) for row in booked], outcome)
 
 
 def _first_seen_command(rule: FirstSeenRule, row: Row) -> PlannedCommand:

@@ -43,6 +43,16 @@ def columns_in(value: object) -> frozenset[str]:
     return frozenset().union(*(columns_in(item) for item in value)) if isinstance(value, list) else frozenset()
 
 
+def over_rows_in(value: object) -> frozenset[str]:
+    """The words in a value that speak of all rows of a document."""
+    if isinstance(value, list):
+        return frozenset().union(*map(over_rows_in, value))
+    if not isinstance(value, dict):
+        return frozenset()
+    words = {"each_row", *_OVER_ALL_ROWS} if len(value) == 1 else set[str]()
+    return frozenset(words & value.keys()).union(*map(over_rows_in, value.values()))
+
+
 def _parts(template: str) -> list[tuple[str | None, str]]:
     """Columns, and the text before each; the text after the last one has no column."""
     parts: list[tuple[str | None, str]] = []
@@ -211,14 +221,14 @@ def _word_test(  # noqa: C901, PLR0911 - one line for each word of the language
             values = [literal(name, item) for item in operand]
             return lambda row, _before: row[name] in values
         case "starts_with", str():
-            return lambda row, _before: str(row[name] or "").startswith(operand)
+            return lambda row, _before: _as_text(row[name]).startswith(operand)
         case "matches", str():
             try:
                 pattern = re.compile(operand)
             except re.error as error:
                 msg = f"{operand!r} is no regular expression: {error}"
                 raise TemplateError(msg) from None
-            return lambda row, _before: pattern.search(str(row[name] or "")) is not None
+            return lambda row, _before: pattern.search(_as_text(row[name])) is not None
         case (("less_than" | "more_than"), _):
             return _comparison(name, word, literal(name, operand))
     msg = (
@@ -226,6 +236,11 @@ def _word_test(  # noqa: C901, PLR0911 - one line for each word of the language
         "one_of, starts_with, matches, less_than and more_than"
     )
     raise TemplateError(msg)
+
+
+def _as_text(value: Value) -> str:
+    """A cell as texts are compared; one that says nothing is empty, and one of zero is not."""
+    return "" if value is None else str(value)
 
 
 def _comparison(name: str, word: str, bound: Any) -> Test:

@@ -363,6 +363,10 @@ def test_a_history_is_shown_over_all_streams(capsys: Captured) -> None:
 @pytest.mark.usefixtures("here")
 def test_a_history_may_be_shorter_earlier_and_for_programs(capsys: Captured) -> None:
     assert main(["history", "number:C-1001", "--limit", "1", "--json"]) == 0
+    assert "cut off at 1 events, and there are more" in capsys.readouterr().err
+    assert main(["history", "number:C-1001", "--limit", "2"]) == 0
+    assert "cut off" not in capsys.readouterr().err
+    assert main(["history", "number:C-1001", "--limit", "1", "--json"]) == 0
     assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [1]
     assert main(["history", "number:C-1001", "--at-position", "1", "--json"]) == 0
     assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [1]

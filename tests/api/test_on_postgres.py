@@ -344,8 +344,40 @@ async def test_a_revoked_key_stops_to_work(databases: Databases, settings: Setti
 @asynchronous
 async def test_the_service_is_ready_on_postgres(databases: Databases, settings: Settings) -> None:
     async with opened(databases, settings) as service:
-        checks = {"log": True, "read_models": True, "key_file": True}
+        checks = {"log": True, "read_models": True, "disk": True, "key_file": True}
         assert await service.read("/readyz") == {"ready": True, "checks": checks}
+
+
+@asynchronous
+async def test_a_full_disk_is_named_until_something_is_recorded_again(
+    databases: Databases, settings: Settings, superuser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.health.CHECKED_FOR_SECONDS", -1.0)
+    async with opened(databases, settings) as service:
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute(FULL_DISK)
+            command = await service.clients[Role.SERVICE].post(
+                "/v1/customers", json=ACME, headers={"idempotency-key": "1"}
+            )
+            full = await service.clients[None].get("/readyz")
+            connection.execute("DROP TRIGGER full_disk ON main.events")
+        monkeypatch.setattr("infrastructure.event_store.DISK_IS_FULL_SECONDS", 0.0)
+        after_a_while = await service.clients[None].get("/readyz")
+        monkeypatch.undo()
+        monkeypatch.setattr("api.health.CHECKED_FOR_SECONDS", -1.0)
+        still = await service.clients[None].get("/readyz")
+        await service.send("/v1/customers", ACME, key="1")
+        recorded = await service.clients[None].get("/readyz")
+    assert (command.status_code, code(command)) == (503, "log-unavailable")
+    assert (full.status_code, full.json()["ready"], full.json()["checks"]["disk"]) == (503, False, False)
+    assert full.json()["checks"]["log"]
+    assert [each.status_code for each in (after_a_while, still, recorded)] == [200, 503, 200]
+
+
+FULL_DISK = """
+    CREATE FUNCTION main.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON main.events FOR EACH STATEMENT EXECUTE FUNCTION main.full_disk()"""
 
 
 def test_without_the_keys_of_its_data_the_service_does_not_start(

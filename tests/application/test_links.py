@@ -194,6 +194,24 @@ def test_a_chain_of_merges_is_followed_to_its_end_in_both_directions() -> None:
     assert received.stream_id == cases[-1]
 
 
+def test_a_case_that_waits_goes_on_when_an_unanswered_case_is_merged_into_it() -> None:
+    """Also where it is unanswered only because of what was merged into that one before."""
+    service = Service()
+    into, other, third = (service.open() for _ in range(3))
+    for case in (into, other):
+        service.send(support_cases.SendPublicReply(), case)
+    service.send(support_cases.WaitForCustomer(), into)
+    answered = service.open()
+    service.send(support_cases.SendPublicReply(), answered)
+    service.merge(answered, into)
+    assert service.case(into).status(service.now) is CaseStatus.WAITING_ON_CUSTOMER
+    service.merge(third, other)
+    service.merge(other, into)
+    assert service.case(into).status(service.now) is CaseStatus.OPEN
+    with pytest.raises(CustomerAwaitsReply):
+        service.send(support_cases.WaitForCustomer(), into)
+
+
 # Any graph
 
 ENDINGS: Sequence[Command] = (

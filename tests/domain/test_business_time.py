@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from domain import clock as clock_module
 from domain.business_time import (
     Assignment,
     CalendarVersion,
@@ -19,6 +21,8 @@ from domain.business_time import (
     last_schedule,
     pinned_at_start,
 )
+from domain.clock import BEGINNING, BLOCK, END, Clock, Piece, microseconds
+from domain.weighed_cache import WeighedCache
 from domain.working_hours import DatedIntervals, Interval, Week, WorkingHours
 
 SECOND = 1_000_000
@@ -590,7 +594,12 @@ def works_at(hours: WorkingHours, instant: datetime) -> bool:
     """Whether somebody works, asked of the written hours for one instant alone."""
     zone = ZoneInfo(hours.time_zone)
     around = (instant.date() + timedelta(days=shift) for shift in (-1, 0, 1))
-    return any(works_on(hours, day, zone, instant) for day in around if day not in hours.holidays)
+    return any(works_on(hours, day, zone, instant) for day in around if day not in hours.holidays and was(day, zone))
+
+
+def was(day: date, zone: ZoneInfo) -> bool:
+    """Whether a zone has not left out a date."""
+    return datetime.combine(day, time(12), zone).astimezone(UTC).astimezone(zone).date() == day
 
 
 def works_on(hours: WorkingHours, day: date, zone: ZoneInfo, instant: datetime) -> bool:
@@ -752,8 +761,144 @@ def test_who_never_closes_works_all_the_time_whatever_the_clocks_do(zone: str) -
     assert schedule.deadline(start, (end - start).days * DAY) == end
 
 
-def test_a_century_of_tables_is_not_kept() -> None:
-    whole = always(WorkingHours(time_zone="UTC", weekly=every_day(span("00:00", "12:00"))))
-    start, end = datetime(1900, 1, 1, tzinfo=UTC), datetime(2000, 1, 1, tzinfo=UTC)
-    assert whole.working_time(start, end) == (end - start).days * 12 * HOUR
-    assert whole.working_time(start, end) == (end - start).days * 12 * HOUR
+@given(hours=working_hours, change=st.sampled_from(CHANGES), blocks=st.integers(1, 4))
+@settings(max_examples=150)
+def test_what_is_added_up_of_whole_blocks_is_what_their_pieces_are(
+    hours: WorkingHours, change: datetime, blocks: int
+) -> None:
+    block = microseconds(change) // BLOCK
+    clock = Clock(hours)
+    pieces = [piece for each in range(block - 1, block + blocks) for piece in clock.table(each).pieces(BEGINNING, END)]
+    expected = sum(closes - opens for opens, closes in pieces)
+    assert clock.between((block - 1) * BLOCK, (block + blocks) * BLOCK) == expected
+
+
+# What it costs
+
+A_CENTURY = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2026, 11, 30, 12, tzinfo=UTC))
+
+
+def many_intervals(count: int) -> tuple[Interval, ...]:
+    """So many intervals of half the time between them."""
+    step = 86_400 // count
+
+    def local(second: int) -> str:
+        return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+
+    return tuple(Interval(opens=local(each * step), closes=local(each * step + step // 2)) for each in range(count))
+
+
+@pytest.mark.parametrize("count", [24, 700])
+def test_of_a_century_only_both_ends_are_built_and_little_is_kept(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """700 intervals a day are more than a command takes, and may be stored."""
+    built: list[int] = []
+    work_on = Clock.work_on
+
+    def counted(clock: Clock, day: int) -> list[Piece]:
+        built.append(day)
+        return work_on(clock, day)
+
+    monkeypatch.setattr(Clock, "work_on", counted)
+    schedule = always(WorkingHours(time_zone="Europe/Berlin", weekly=every_day(*many_intervals(count))))
+    before = clock_module._TABLES.weight  # noqa: SLF001 - what is kept is no matter of its users
+    time_worked = schedule.working_time(*A_CENTURY)
+    whole = (A_CENTURY[1] - A_CENTURY[0]) / timedelta(microseconds=1)
+    assert time_worked == pytest.approx(whole * count * (86_400 // count // 2) / 86_400, rel=1e-4)
+    # Two ends of four weeks, and in each year the dates around two clock changes; not all 46,000 dates.
+    assert len(built) <= 2 * 30 + 127 * 2 * 3
+    assert clock_module._TABLES.weight - before <= 2 * (29 * count + 10)  # noqa: SLF001
+    assert schedule.working_time(*A_CENTURY) == time_worked
+
+
+def test_what_is_kept_is_bounded_by_what_it_holds() -> None:
+    kept: WeighedCache[str, str] = WeighedCache(10, len)
+    made: list[str] = []
+
+    def ask(text: str) -> None:
+        def make() -> str:
+            made.append(text)
+            return text
+
+        assert kept.get(text, make) == text
+        assert kept.weight <= 10
+
+    for text in ("aaaa", "bbb", "cc", "aaaa", "dddd"):
+        ask(text)
+    assert (made, kept.weight) == (["aaaa", "bbb", "cc", "dddd"], 10)
+    made.clear()
+    for text in ("aaaa", "bbb", "cc", "x" * 11, "cc", "x" * 11):
+        ask(text)
+    assert made == ["bbb", "cc", "x" * 11, "x" * 11]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 7)), max_size=40))
+def test_a_weighed_cache_never_holds_more_than_it_may(asked: list[tuple[int, int]]) -> None:
+    kept: WeighedCache[tuple[int, int], int] = WeighedCache(12, int)
+    for key in asked:
+        assert kept.get(key, partial(int, key[1])) == key[1]
+        assert 0 <= kept.weight <= 12
+
+
+def test_of_thousands_of_revisions_the_one_that_began_last_holds() -> None:
+    """More than can be compared each with each other one."""
+    begins = datetime(2026, 1, 1, tzinfo=UTC)
+    versions = [
+        CalendarVersion(
+            hours=WorkingHours(time_zone="UTC", weekly=every_day(span("00:00", f"{1 + number % 2:02}:00"))),
+            effective_from=begins + timedelta(days=number),
+            effective_to=begins + timedelta(days=number + 3),
+        )
+        for number in range(5_000)
+    ]
+    schedule = calendar(versions)
+    assert schedule.working_time(begins, begins + timedelta(days=6_000)) == (2_500 * 3 + 2 * 2) * HOUR
+
+
+# Days that never were
+
+SKIPPED = [
+    ("Pacific/Apia", date(2011, 12, 30)),
+    ("Pacific/Fakaofo", date(2011, 12, 30)),
+    ("Pacific/Kwajalein", date(1993, 8, 21)),
+    ("Pacific/Kiritimati", date(1994, 12, 31)),
+    ("Pacific/Kanton", date(1994, 12, 31)),
+]
+"""Where the International Date Line was moved: the zone, and the date that it skipped."""
+
+
+def minute_by_minute(zone: ZoneInfo, weekly: Week, start: datetime, end: datetime) -> int:
+    """Working time as a second program sees it: of each minute, what the clock on the wall shows."""
+    minutes = 0
+    while start < end:
+        shown = start.astimezone(zone)
+        time_shown = f"{shown:%H:%M}"
+        minutes += any(one.opens <= time_shown < one.closes for one in weekly.days()[shown.weekday()])
+        start += timedelta(minutes=1)
+    return minutes
+
+
+@pytest.mark.parametrize(("name", "skipped"), SKIPPED)
+@pytest.mark.parametrize("hours", [("09:00", "17:00"), ("00:00", "24:00"), ("00:00", "06:30"), ("20:00", "24:00")])
+def test_a_date_that_a_zone_skipped_has_no_working_time(name: str, skipped: date, hours: tuple[str, str]) -> None:
+    weekly = every_day(span(*hours))
+    schedule, zone = always(WorkingHours(time_zone=name, weekly=weekly)), ZoneInfo(name)
+    noon = datetime.combine(skipped, time(12), UTC)
+    start, end = noon - timedelta(days=3), noon + timedelta(days=3)
+    expected = minute_by_minute(zone, weekly, start, end) * 60_000_000
+    assert schedule.working_time(start, end) == expected
+    assert not schedule.is_business_day(skipped)
+    around = (skipped - timedelta(days=1), skipped + timedelta(days=1))
+    assert all(map(schedule.is_business_day, around))
+    assert schedule.business_days_between(*around) == 1
+    assert schedule.add_business_days(around[0], 1) == around[1]
+
+
+def test_a_case_that_was_open_while_apia_skipped_a_friday_took_two_hours() -> None:
+    schedule = always(WorkingHours(time_zone="Pacific/Apia", weekly=weekdays(span("09:00", "17:00"))))
+    apia = ZoneInfo("Pacific/Apia")
+    opened, answered = datetime(2011, 12, 29, 16, tzinfo=apia), datetime(2012, 1, 2, 10, tzinfo=apia)
+    assert schedule.working_time(opened, answered) == 2 * 3_600_000_000
+    assert schedule.deadline(opened, 2 * 3_600_000_000) == answered
+    dated = DatedIntervals(on=date(2011, 12, 30), intervals=(span("09:00", "17:00"),))
+    with_shift = always(WorkingHours(time_zone="Pacific/Apia", shifts=(dated,)))
+    assert with_shift.working_time(opened, answered) == 0

@@ -20,8 +20,10 @@ from domain.case_events import (
     ActorClass,
     AnotherCaseMerged,
     CalendarAssigned,
+    CaseAssigned,
     CaseId,
     CaseMergedInto,
+    CaseTransferred,
     CustomerMessageReceived,
     Happened,
     InternalNoteAdded,
@@ -33,7 +35,7 @@ from domain.case_events import (
     PublicReplySent,
     SupportCaseEvent,
 )
-from domain.case_facts import case_facts
+from domain.case_facts import FactKind, case_facts
 from domain.case_figures import (
     NO_TIME,
     OTHER_RULES,
@@ -44,6 +46,7 @@ from domain.case_figures import (
     Time,
     figures,
     followed_up,
+    next_response,
     reopened,
 )
 from domain.case_phases import Clock, case_phases
@@ -95,6 +98,7 @@ from tests.complaints import (
 from tests.people import ACME
 
 HOUR = 3600 * SECOND
+START = monday(9)
 NIGHTS = CalendarId(UUID(int=1))
 NEVER = CalendarId(UUID(int=2))
 
@@ -197,9 +201,21 @@ def test_a_case_is_counted_by_what_held_at_the_time() -> None:
     assert (last.customer_id, last.assignee_id) == (ACME, None)
 
 
-def test_a_product_that_is_named_at_the_opening_stays_when_the_case_is_classified_without_one() -> None:
-    line = timeline(ACME_COMPLAINED, (replace(CLASSIFIED, product_id=None), monday(11)))
-    assert line.profile_at(monday(11)).product_id == CLUMPING_FLOUR
+@pytest.mark.parametrize(("keeps", "product"), [(False, None), (True, CLUMPING_FLOUR)])
+def test_a_classification_replaces_the_product_unless_it_is_of_version_1(keeps: bool, product: object) -> None:  # noqa: FBT001 - it is a field
+    line = timeline(ACME_COMPLAINED, (replace(CLASSIFIED, product_id=None, keeps_product=keeps), monday(11)))
+    assert line.profile_at(monday(11)).product_id == product
+
+
+@pytest.mark.parametrize("event", [TRANSFERRED, KATHERINE_ASSIGNED], ids=["to a team", "to a person"])
+@pytest.mark.parametrize("by", Performer)
+def test_handing_a_case_over_ends_new_where_a_person_does_it(
+    event: CaseTransferred | CaseAssigned, by: Performer
+) -> None:
+    line = timeline(ACME_COMPLAINED, replace(event, by=by))
+    assert line.status is (CaseStatus.OPEN if by is Performer.PERSON else CaseStatus.NEW)
+    if by is Performer.PERSON:
+        assert line.intervals[-1].started_at == event.at
 
 
 def test_what_nobody_waits_for_leaves_a_mark_or_none() -> None:
@@ -263,13 +279,20 @@ def test_a_call_that_ends_a_long_wait_is_no_live_answer_of_the_first_message() -
     assert measured(line, monday(12)).first_response == Figure(time=Time(calendar=2 * HOUR, business=2 * HOUR))
 
 
-def test_whoever_resolved_it_reopening_by_hand_starts_the_clock_of_a_person_only_after_a_bot() -> None:
-    for by, started_at in ((Performer.AUTOMATION, monday(15)), (Performer.PERSON, monday(9))):
-        line = timeline(ACME_COMPLAINED, replace(RESOLVED, by=by), REOPENED)
-        assert line.first_response_by_human.started_at == started_at
+@pytest.mark.parametrize("by", Performer)
+@pytest.mark.parametrize("reopening", [REOPENED, wrote(monday(15))], ids=["by hand", "by the customer"])
+def test_the_clock_of_a_person_starts_again_only_where_the_customer_reopens_what_a_bot_resolved(
+    by: Performer, reopening: SupportCaseEvent
+) -> None:
+    line = timeline(ACME_COMPLAINED, replace(RESOLVED, by=by), reopening)
+    starts_again = by is Performer.AUTOMATION and reopening is not REOPENED
+    assert line.first_response_by_human.started_at == monday(15 if starts_again else 9)
+    assert line.first_response.started_at == monday(9)
 
 
 # Families
+
+ANSWERED = (replace(ACME_COMPLAINED, at=monday(8)), replied(monday(8, 30)))
 
 
 def merged_family(*after: SupportCaseEvent | Told) -> Mapping[CaseId, CaseTimeline]:
@@ -283,18 +306,21 @@ def merged_family(*after: SupportCaseEvent | Told) -> Mapping[CaseId, CaseTimeli
     )
 
 
-def test_a_pause_becomes_illegitimate_by_what_came_with_a_merged_case() -> None:
-    other = replace(ACME_COMPLAINED, at=monday(8))
-    family = timelines(
-        {
-            CLUMPS: entries(ACME_COMPLAINED, MERGED),
-            LATE_AGAIN: entries(
-                other, replied(monday(9)), WAITING, (AnotherCaseMerged(case_id=CLUMPS), monday(13)), replied(monday(15))
-            ),
-        }
-    )
-    (pause,) = family[LATE_AGAIN].illegitimate_pauses
-    assert (pause.started_at, pause.ended_at) == (monday(13), monday(15))
+@pytest.mark.parametrize("more", [(), (replied(monday(10)),)], ids=["unanswered", "answered"])
+def test_a_case_that_waits_is_open_again_when_an_unanswered_one_is_merged_into_it(
+    more: Sequence[SupportCaseEvent],
+) -> None:
+    waiting = (*ANSWERED, replace(WAITING, at=monday(9)))
+    merge = (AnotherCaseMerged(case_id=CLUMPS), monday(13))
+    line = timelines({CLUMPS: entries(ACME_COMPLAINED, *more, MERGED), LATE_AGAIN: entries(*waiting, merge)})[
+        LATE_AGAIN
+    ]
+    assert line.illegitimate_pauses == ()
+    last = line.intervals[-1]
+    if more:
+        assert (last.status, last.started_at) == (CaseStatus.WAITING_ON_CUSTOMER, monday(9))
+    else:
+        assert (last.status, last.started_at, last.position) == (CaseStatus.OPEN, monday(13), 4)
 
 
 def test_what_comes_with_a_merged_case_to_a_resolved_one_waits_for_it_to_go_on() -> None:
@@ -659,9 +685,233 @@ def test_what_we_say_before_the_customer_does_is_no_reply(told: Sequence[Support
         assert (of.first_response.reason is Reason.RESOLVED_WITHOUT_REPLY) <= (expected is False)
 
 
+def test_of_a_resolution_only_the_first_one_stays_in_its_month_when_the_case_is_reopened_later() -> None:
+    resolved = timeline(ACME_COMPLAINED, replied(monday(10)), RESOLVED)
+    reopened_later = timeline(ACME_COMPLAINED, replied(monday(10)), RESOLVED, replace(REOPENED, at=WEEK_LATER))
+    before, after = (
+        {fact.kind: fact for fact in case_facts(line, Measure(line, CALENDARS))} for line in (resolved, reopened_later)
+    )
+    assert FactKind.ENDING in before
+    assert FactKind.ENDING not in after
+    first, stays = before[FactKind.RESOLUTION], after[FactKind.RESOLUTION]
+    assert (first.at, first.times) == (stays.at, stays.times)
+
+
+# Several merges
+
+THIRD = CaseId(UUID(int=3))
+
+
+def merged_twice(first: Sequence[Any], second: Sequence[Any], last: Sequence[Any]) -> Mapping[CaseId, CaseTimeline]:
+    """A case that is merged into a second one at 11:00, and that into a third one at 12:00; times of their own day."""
+    at_eleven, at_noon = monday(11), monday(12)
+    return timelines(
+        {
+            CLUMPS: entries(*first, CaseMergedInto(at=at_eleven, into_id=LATE_AGAIN)),
+            LATE_AGAIN: entries(
+                *second,
+                (AnotherCaseMerged(case_id=CLUMPS), at_eleven),
+                CaseMergedInto(at=at_noon, into_id=THIRD),
+                first=100,
+            ),
+            THIRD: entries(*last, (AnotherCaseMerged(case_id=LATE_AGAIN), at_noon), replied(monday(16)), first=200),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "last", "hours"),
+    [
+        ((*ANSWERED, wrote(monday(10))), (replace(ACME_COMPLAINED, at=monday(10, 30)),), ANSWERED, 6),
+        ((*ANSWERED, wrote(monday(10))), (replace(ACME_COMPLAINED, at=monday(10, 30)),), (ACME_COMPLAINED,), 6),
+        ((ACME_COMPLAINED,), (replace(ACME_COMPLAINED, at=monday(10)),), ANSWERED, 7),
+        ((replace(ACME_COMPLAINED, at=monday(10)),), (ACME_COMPLAINED,), ANSWERED, 7),
+        ((*ANSWERED, wrote(monday(10))), (*ANSWERED, wrote(monday(9))), ANSWERED, 7),
+        ((*ANSWERED, wrote(monday(10))), ANSWERED, (*ANSWERED, wrote(monday(10, 30))), 6),
+    ],
+    ids=[
+        "beside an awaited first response",
+        "to a case that awaits its first response",
+        "a first response handed on",
+        "a first response that waits less long",
+        "an earlier turn",
+        "a later turn of the last one",
+    ],
+)
+def test_what_a_case_hands_on_includes_what_was_handed_to_it(
+    first: Sequence[Any], second: Sequence[Any], last: Sequence[Any], hours: int
+) -> None:
+    line = merged_twice(first, second, last)[THIRD]
+    (turn,) = line.turns
+    time = next_response(turn, Measure(line, CALENDARS)).time
+    assert time is not None
+    assert time.calendar == hours * HOUR
+    waiting = [phase.waiting_since for phase in case_phases(line) if phase.since == monday(12)]
+    awaits_first = line.first_response.reply == line.replies[-1]
+    assert waiting == [
+        min(turn.started_at, line.first_response.started_at or START) if awaits_first else turn.started_at
+    ]
+
+
+def test_where_all_of_them_await_the_first_response_it_has_been_waited_for_since_the_first_message() -> None:
+    late = [replace(ACME_COMPLAINED, at=monday(10, minute)) for minute in (30, 45)]
+    family = merged_twice((ACME_COMPLAINED,), (late[0],), (late[1],))
+    assert family[THIRD].turns == ()
+    assert [phase.waiting_since for phase in case_phases(family[THIRD])] == [monday(10, 45), monday(9), None]
+    assert {line.first_response.reply for line in family.values()} == {family[THIRD].replies[0]}
+
+
+def test_a_case_that_we_began_hands_on_that_the_customer_waits() -> None:
+    paused = (*ANSWERED, replace(WAITING, at=monday(9)))
+    line = merged_twice((ACME_COMPLAINED,), (replace(BEGUN_BY_US, at=monday(10)),), paused)[THIRD]
+    assert [one.status for one in line.intervals][-2:] == [CaseStatus.WAITING_ON_CUSTOMER, CaseStatus.OPEN]
+    assert [turn.started_at for turn in line.turns] == [monday(9)]
+
+
+def held(since: datetime, until: datetime) -> tuple[Any, Any]:
+    return replace(HELD, at=since), replace(RESUMED, at=until)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "hours"),
+    [
+        (held(monday(11), monday(16)), held(monday(11), monday(16)), 1),
+        ((), held(monday(11), monday(16)), 6),
+        (held(monday(11), monday(16)), (), 1),
+        (held(monday(12), monday(13)), held(monday(14), monday(15)), 5),
+        ((replace(HELD, at=monday(15)),), (replace(HELD, at=monday(10)),), 4),
+    ],
+    ids=["both", "the other one", "its own", "each for an hour", "both go on"],
+)
+def test_a_hold_counts_once_and_only_where_the_customer_waits(
+    own: Sequence[Any], others: Sequence[Any], hours: int
+) -> None:
+    """The customer wrote to the case at 11:00, at 16:00 it was merged, at 17:00 there is a reply."""
+    merged_at = monday(16)
+    line = timelines(
+        {
+            CLUMPS: entries(*ANSWERED, wrote(monday(11)), *own, CaseMergedInto(at=merged_at, into_id=LATE_AGAIN)),
+            LATE_AGAIN: entries(
+                *ANSWERED, *others, (AnotherCaseMerged(case_id=CLUMPS), merged_at), replied(monday(17)), first=100
+            ),
+        }
+    )[LATE_AGAIN]
+    of = measured(line, monday(18))
+    assert [figure.time.calendar for figure in of.next_responses if figure.time] == [6 * HOUR]
+    assert [figure.time.calendar for figure in of.next_responses_of_agents if figure.time] == [hours * HOUR]
+
+
+# Several merges, told by a second program
+
+
+@dataclass
+class Wait:
+    """A message that has no reply yet: where it has been waiting, and whether for a first response."""
+
+    since: int
+    is_first: bool
+    stays: list[tuple[int, int]]
+    """Each case with the minute since which it waits there."""
+
+
+@dataclass
+class Desk:
+    """Cases as a second program sees them: what waits in each, minute by minute, and when each was on hold."""
+
+    waits: list[list[Wait]]
+    held: list[set[int]]
+    """The minutes in which each case was on hold."""
+    goes_on_in: dict[int, int]
+    responses: dict[int, list[tuple[int, int]]]
+    """Of each case its next responses in minutes: of all, and of agents."""
+
+    def take(self, minute: int, case: int, kind: str, other: int) -> None:
+        if kind == "wrote":
+            answered = bool(self.responses.get(case)) or case in self.answered
+            if not any(wait.is_first == (not answered) and wait.stays[0][0] == case for wait in self.waits[case]):
+                self.waits[case].append(Wait(minute, not answered, [(case, minute)]))
+        elif kind == "replied":
+            turns = [wait for wait in self.waits[case] if not wait.is_first]
+            if turns:
+                oldest = min(turns, key=lambda wait: wait.since)
+                self.responses.setdefault(case, []).append((minute - oldest.since, self.of_agents(oldest, minute)))
+            if any(wait.is_first for wait in self.waits[case]):
+                self.answered.add(case)
+            self.waits[case] = []
+        elif kind == "merge":
+            awaits_first = any(wait.is_first for wait in self.waits[other])
+            for wait in self.waits[case]:
+                wait.stays.append((other, minute))
+                wait.is_first = wait.is_first and awaits_first
+                self.waits[other].append(wait)
+            self.waits[case] = []
+            self.goes_on_in[case] = other
+
+    def of_agents(self, wait: Wait, until: int) -> int:
+        ends = [*(since for _, since in wait.stays[1:]), until]
+        return sum(
+            minute not in self.held[case]
+            for (case, since), end in zip(wait.stays, ends, strict=True)
+            for minute in range(since, end)
+        )
+
+    def __post_init__(self) -> None:
+        self.answered: set[int] = set()
+
+
+CASES = [CaseId(UUID(int=100 + number)) for number in range(4)]
+acts = st.tuples(
+    st.integers(0, 3),
+    st.sampled_from(["wrote", "wrote", "replied", "replied", "hold", "resume", "merge"]),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(acts, max_size=25))
+@settings(max_examples=300)
+def test_next_responses_of_merged_cases_are_those_of_a_second_program(told: list[tuple[int, str, int]]) -> None:
+    desk = Desk([[] for _ in CASES], [set() for _ in CASES], {}, {})
+    family: dict[CaseId, list[Entry]] = {each: [] for each in CASES}
+    on_hold: dict[int, int] = {}
+    for number, case_id in enumerate(CASES):
+        opened = replace(ACME_COMPLAINED, at=START + timedelta(minutes=number), message_id=MessageId(case_id))
+        family[case_id].append(Entry(opened, opened.at, number))
+        desk.take(number, number, "wrote", 0)
+    for minute, (case, kind, other) in enumerate(told, len(CASES)):
+        at = START + timedelta(minutes=minute)
+        if case in desk.goes_on_in or (kind == "merge" and (case == other or other in desk.goes_on_in)):
+            continue
+        events: Mapping[str, SupportCaseEvent] = {
+            "wrote": wrote(at, MessageId(UUID(int=minute))),
+            "replied": replied(at),
+            "hold": replace(HELD, at=at),
+            "resume": replace(RESUMED, at=at),
+            "merge": CaseMergedInto(at=at, into_id=CASES[other]),
+        }
+        family[CASES[case]].append(Entry(events[kind], at, 2 * minute))
+        if kind == "merge":
+            family[CASES[other]].append(Entry(AnotherCaseMerged(case_id=CASES[case]), at, 2 * minute + 1))
+        for held_case, since in list(on_hold.items()):
+            desk.held[held_case].update(range(since, minute))
+            on_hold[held_case] = minute
+        if kind == "hold":
+            on_hold[case] = minute
+        elif kind in {"resume", "merge"}:
+            on_hold.pop(case, None)
+        desk.take(minute, case, kind, other)
+    lines = timelines(family)
+    for number, case_id in enumerate(CASES):
+        of = measured(lines[case_id], AS_OF)
+        told_of = [
+            (whole.time.calendar // (60 * SECOND), agents.time.calendar // (60 * SECOND))
+            for whole, agents in zip(of.next_responses, of.next_responses_of_agents, strict=True)
+            if whole.time is not None and agents.time is not None
+        ]
+        assert told_of == desk.responses.get(number, [])
+
+
 # Laws
 
-START = monday(9)
 MINUTES = st.integers(-60, 6 * 24 * 60)
 """Of the events; what is from before the opening was recorded by an importer, or is a message."""
 MOMENTS = st.integers(0, 6 * 24 * 60).map(lambda minute: START + timedelta(minutes=minute))
@@ -827,7 +1077,15 @@ def test_times_are_not_negative_and_parts_are_not_more_than_the_whole(life: list
     if of.first_response.time is not None and of.first_response_by_human.time is not None:
         assert at_most(of.first_response_by_human.time, of.first_response.time)
     for agent, whole in zip(of.next_responses_of_agents, of.next_responses, strict=True):
-        assert agent.time is whole.time is None or at_most(agent.time or NO_TIME, whole.time or NO_TIME)
+        if agent.time is None or whole.time is None:
+            assert agent.time is whole.time
+            continue
+        assert at_most(agent.time, whole.time)
+        of_agents, of_all = (time.by_other_rules or (time.business,) * 2 for time in (agent.time, whole.time))
+        assert all(
+            one is all_of_it is None or 0 <= (one or 0) <= (all_of_it or 0)
+            for one, all_of_it in zip(of_agents, of_all, strict=True)
+        )
 
 
 def at_most(part: Time, whole: Time) -> bool:

@@ -520,6 +520,47 @@ def test_a_cash_discount_is_credited_on_the_invoice_as_a_whole() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [(0, "2.00")],
+        [(0, "1.00"), (0, "1.00")],
+        [(0, "0.50"), (1, "1.00"), (0, "0.50")],
+        [(1, "1.00"), (0, "1.00")],
+        [(1, "1.00"), (2, "1.00")],
+        [(0, "0.70"), (1, "0.30"), (2, "1.00")],
+    ],
+)
+def test_of_an_invoice_on_which_nothing_is_open_nothing_is_left_however_it_was_credited(
+    notes: list[tuple[int, str]],
+) -> None:
+    posted = invoice(line(1, "1.00"), line(2, "1.00"), under=heading("USD", dollars_to_euros("0.925")))
+    events: list[SalesDocumentEvent] = [posted]
+    for line_no, amount in notes:
+        events.extend(take_back(credit(line_no, amount))(document.given(*events).state))
+    assert revenue(*events) == Decimal(0)
+
+
+def test_a_cent_of_rounding_is_taken_back_on_the_whole() -> None:
+    posted = invoice(line(1, "1.00"), line(2, "1.00"), under=heading("USD", dollars_to_euros("0.925")))
+    (credited,) = take_back(credit(0, "2.00"))(document.given(posted).state)
+    assert [(each.line_no, each.net_amount, each.reporting_amount) for each in credited.lines] == [
+        (0, Decimal("-2.00"), Decimal("-1.86"))
+    ]
+    both_signs = invoice(
+        *(line(number, amount) for number, amount in enumerate(("4.00", "-1.00", "-1.00"), 1)),
+        under=heading("USD", dollars_to_euros("0.925")),
+    )
+    (credited,) = take_back(credit(1, "2.00"))(document.given(both_signs).state)
+    assert [(each.line_no, each.net_amount, each.reporting_amount) for each in credited.lines] == [
+        (1, Decimal("-2.00"), Decimal("-1.85")),
+        (0, Decimal(0), Decimal("0.01")),
+    ]
+    (again,) = take_back(credit(1, "2.00"))(document.given(both_signs, credited).state)
+    (cancelled,) = cancel(document.given(both_signs, credited, again).state)
+    assert revenue(both_signs, credited, again, cancelled) == 0
+
+
 def test_no_more_is_credited_on_the_whole_than_is_open_on_it() -> None:
     posted = document.given(TWO_LINES)
     refused = posted.when(take_back(credit(0, "1400.01")))
@@ -710,6 +751,16 @@ def test_credits_never_exceed_what_was_posted(
     if 0 in left and all(line.net_amount >= 0 for line in posted.lines):
         # Where lines have both signs, crediting one of them alone may leave more than the whole, or less than nothing.
         assert 0 <= whole_document[0] <= whole_document[1]
+
+
+@settings(max_examples=100)
+@given(invoices(), wishes)
+def test_when_nothing_is_open_after_a_credit_nothing_is_left(
+    posted: InvoicePosted, credit_notes: list[list[tuple[int, Decimal, Decimal]]]
+) -> None:
+    events = credited_as_wished(posted, [*credit_notes, [(0, Decimal(1), Decimal(0))]])
+    if len(events) > 1 and sum(total[0] for total in totals(events).values()) == 0:
+        assert sum(total[1] for total in totals(events).values()) == 0
 
 
 @settings(max_examples=100)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from domain.case_events import (
     ActorClass,
     CaseAssigned,
+    CaseClassified,
     CaseId,
     CaseKind,
     CaseMergedInto,
@@ -462,6 +463,17 @@ def test_a_case_is_classified_also_when_it_is_over() -> None:
     given = case.given(ACME_COMPLAINED, CLOSED)
     given.when(lambda case: case.classify(CLASSIFIED)).then(CLASSIFIED)
     given.followed_by(CLASSIFIED).when(lambda case: case.classify(CLASSIFIED)).then()
+
+
+def test_a_classification_replaces_all_that_was_said_also_the_product() -> None:
+    nothing = CaseClassified()
+    case.given(ACME_COMPLAINED).when(lambda case: case.classify(nothing)).then(nothing)
+    assert state(ACME_COMPLAINED, nothing).product_id is None
+    case.given(ACME_COMPLAINED, nothing).when(lambda case: case.classify(nothing)).then()
+    case.given(SOMEBODY_COMPLAINED).when(lambda case: case.classify(nothing)).then()
+    of_version_1 = replace(CLASSIFIED, product_id=None, keeps_product=True)
+    assert state(ACME_COMPLAINED, of_version_1).product_id == CLUMPING_FLOUR
+    case.given(ACME_COMPLAINED, of_version_1).when(lambda case: case.classify(CLASSIFIED)).then()
 
 
 def test_a_case_is_escalated() -> None:

@@ -14,7 +14,7 @@ from infrastructure.log_pages import LogHasGap
 from infrastructure.projector import Projector, ProjectorLimits, RebuildHasStopped
 from projections import ALL
 from projections.read_model import Build, BuildStatus, Page, ReadModel, ReadModelNotFound, Snapshot, Table
-from projections.revenue_statistics import RevenueStatistics
+from projections.revenue_statistics import VERSION, RevenueStatistics
 from tests.infrastructure.waiting import eventually
 from tests.people import ACME, ACME_REGISTERED, GRACE_ADDED, GRACE_CALLED
 from tests.projections.logs import LogOf, ask, follow, projector
@@ -584,5 +584,5 @@ def _tables(databases: Databases) -> set[str]:
 def test_the_revenue_of_the_house_is_the_same_after_a_rebuild(make: Make, trade: Trade) -> None:
     following = make(trade.log, RevenueStatistics(), page_events_max=2)
     follow(following)
-    before = following.digest(Build("revenue_statistics", 1))
+    before = following.digest(Build("revenue_statistics", VERSION))
     assert following.rebuild("revenue_statistics", untold) == before

@@ -1,6 +1,6 @@
 """The services that problems need: one on Postgres, and many in memory, each with something the matter with it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import NoReturn
 from uuid import UUID
@@ -8,9 +8,10 @@ from uuid import UUID
 import psycopg
 
 from api.service import Limits
+from application.aggregates import Claim
 from application.commands import Role
 from application.keys import Principal, fingerprint
-from application.ports import Decision
+from application.ports import Decision, EventIsUnknown
 from application.writer import WriterLimits
 from infrastructure.database import Databases
 from infrastructure.settings import Settings
@@ -37,9 +38,30 @@ SERVICES: Mapping[str, str] = {
     "lost": "whose log was lost after the keys had been read",
     "faulty": "whose keys raise what nobody has foreseen",
     "broken": "whose log raises that when it is appended to",
+    "older": "which does not know what a newer version has written",
     "without-models": "whose read models cannot be reached",
 }
 """Every service, and what is the matter with it."""
+
+
+class NewerLog(InMemoryLog):
+    """A log that begins with an event of a newer version."""
+
+    async def feed(self, after: int, limit: int, types: Sequence[str] = ()) -> NoReturn:
+        """Stop there."""
+        raise EventIsUnknown(after + 1, f"customer.teleported-{limit}", len(types))
+
+    async def stream(self, stream: UUID, after_version: int, limit: int) -> NoReturn:
+        """Stop there."""
+        raise EventIsUnknown(after_version + 1, f"customer.teleported-{stream}", limit)
+
+    async def history(self, customer: UUID, after: int, limit: int, at_position: int | None = None) -> NoReturn:
+        """Stop there."""
+        raise EventIsUnknown(at_position or after + 1, f"customer.teleported-{customer}", limit)
+
+    async def holders(self, claims: Iterable[Claim]) -> Mapping[Claim, UUID]:
+        """Whatever is asked for is there."""
+        return dict.fromkeys(claims, UUID(int=1))
 
 
 class BrokenLog(InMemoryLog):
@@ -77,6 +99,7 @@ async def in_memory(tell: Tell) -> AsyncIterator[Mapping[str, World]]:
         "lost": running(credentials=GivenCredentials(_remember)),
         "faulty": running(credentials=GivenCredentials(_fail)),
         "broken": running(writer=broken.writer, log=broken.log),
+        "older": running(log=NewerLog(clock)),
         "without-models": running(),
     }
     async with AsyncExitStack() as stack:

@@ -104,6 +104,7 @@ WAYS: Mapping[str, Way] = {
     "too-many-requests": Way(service="crowded"),
     "queue-is-full": Way(service="full"),
     "log-unavailable": Way(service="out-of-reach"),
+    "event-is-unknown": Way(service="older"),
     "internal-error": Way(service="faulty"),
 }
 """By the code of the problem."""

@@ -11,7 +11,7 @@ from infrastructure.database import Databases
 from infrastructure.projector import Projector, ProjectorLimits
 from projections import ALL
 from projections.read_model import Build, Page, ReadModel
-from projections.revenue_statistics import RevenueStatistics
+from projections.revenue_statistics import VERSION, RevenueStatistics
 from tests.people import ACME, ACME_REGISTERED, ADA, ADA_REGISTERED, GRACE, GRACE_ADDED, GRACE_CALLED
 from tests.projections.logs import SCHEMA, LogOf, follow, hashed, projector
 from tests.projections.support import Support
@@ -103,7 +103,7 @@ def test_a_wrong_fold_is_found_by_comparing_with_another_database(
     models: list[ReadModel] = [Forgetful()]
     there = projector(make_databases("main"), log, models)
     follow(there)
-    build = Build("revenue_statistics", 1)
+    build = Build("revenue_statistics", VERSION)
     right, wrong = here.digest(build), there.digest(build)
     assert {name for name in right if right[name] != wrong[name]} == {"facts"}
     here.close()

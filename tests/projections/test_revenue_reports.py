@@ -235,7 +235,7 @@ def test_what_the_source_knew_counts_where_one_asks_for_it(revenue: Folded) -> N
 # Questions that are refused, before anything is read
 
 _NO_CONNECTION: Any = None
-NOWHERE = Snapshot(_NO_CONNECTION, Tables("main_read", Build("revenue_statistics", 1)), 0)
+NOWHERE = Snapshot(_NO_CONNECTION, Tables("main_read", Build("revenue_statistics", 2)), 0)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_evidence_comes_in_pages(revenue: Folded, trade: Trade) -> None:
     sales = tuple(each.position for each in trade.events() if each.type == "sales-document.invoice-posted")
 
     def behind(**parameters: str) -> Evidence:
-        question = listed({**parameters, "where": "category:flour"})
+        question = listed({**parameters, "where": "kind:invoice"})
         answers: list[Evidence] = revenue.ask((trade.log.head(), lambda snapshot: REPORT.evidence(snapshot, question)))
         return answers[0]
 
@@ -439,6 +439,39 @@ def test_evidence_comes_in_pages(revenue: Folded, trade: Trade) -> None:
     assert (first.positions, first.next_cursor is None) == (sales[:2], False)
     second = behind(limit="2", cursor=str(first.next_cursor))
     assert (second.positions, behind(limit="5").next_cursor) == (sales[2:4], None)
+
+
+def test_a_category_is_the_one_that_the_source_knew_else_that_of_today(revenue: Folded) -> None:
+    knew, told = (datetime(2026, month, 1, tzinfo=UTC) for month in (2, 3))
+    trade = Trade().registered()
+    flour = trade.assign(FLOUR, "flour", JANUARY, source_recorded_at=knew)
+    baking = trade.assign(FLOUR, "baking", JANUARY, source_recorded_at=told)
+    yeast = trade.assign(YEAST, "yeast", JANUARY, source_recorded_at=told)
+    sale = trade.invoice(JANUARY, line(FLOUR), line(YEAST), line(None), source_recorded_at=knew)
+    revenue.fold(trade.log)
+
+    def by_category(moment: datetime) -> tuple[dict[object, object], object]:
+        answer = ask(revenue, trade, by="category", knowledge="source", known_at=moment.isoformat())
+        return {row["category"]: (row["lines"], row["invoices"]) for row in answer.rows}, dict(answer.excluded)
+
+    def behind(moment: datetime, category: str) -> tuple[int, ...]:
+        question = listed({"where": f"category:{category}", "knowledge": "source", "known_at": moment.isoformat()})
+        (evidence,) = revenue.ask((trade.log.head(), lambda snapshot: REPORT.evidence(snapshot, question)))
+        found: tuple[int, ...] = evidence.positions
+        return found
+
+    assert by_category(knew) == (
+        {None: (1, 1), "flour": (1, 1), "yeast": (1, 1)},
+        {"no_base_quantity": 0, "category_of_today": 1},
+    )
+    assert by_category(told) == (
+        {None: (1, 1), "baking": (1, 1), "yeast": (1, 1)},
+        {"no_base_quantity": 0, "category_of_today": 0},
+    )
+    assert behind(knew, "flour") == (flour, sale)
+    assert behind(knew, "baking") == ()
+    assert behind(knew, "yeast") == (yeast, sale)
+    assert behind(told, "baking") == (baking, sale)
 
 
 def test_evidence_of_revenue_to_date(databases: Databases, trade: Trade) -> None:
@@ -458,7 +491,7 @@ def test_an_answer_in_full(revenue: Folded) -> None:
     assert answer.json() == canonical_json(
         {
             "definition": "revenue_statistics",
-            "definition_version": 1,
+            "definition_version": 2,
             "position": 4,
             "question": {
                 "from": "2026-01-01",
@@ -485,6 +518,7 @@ def test_an_answer_in_full(revenue: Folded) -> None:
                 "lines": 2,
                 "first_posting": "2026-01-15",
                 "last_posting": "2026-01-15",
+                "left_by_rounding": "0.00",
                 "reasons": {},
             },
             "rows": [
@@ -500,6 +534,7 @@ def test_an_answer_in_full(revenue: Folded) -> None:
                     "lines": 1,
                     "first_posting": "2026-01-15",
                     "last_posting": "2026-01-15",
+                    "left_by_rounding": "0.00",
                     "share": "-0.200000",
                     "reasons": {"product": "no_product"},
                 },
@@ -515,6 +550,7 @@ def test_an_answer_in_full(revenue: Folded) -> None:
                     "lines": 1,
                     "first_posting": "2026-01-15",
                     "last_posting": "2026-01-15",
+                    "left_by_rounding": "0.00",
                     "share": "1.200000",
                     "reasons": {},
                 },
@@ -529,14 +565,17 @@ def test_csv_has_the_columns_of_the_definition(revenue: Folded, trade: Trade) ->
     plain = ask(revenue, trade, by="month", first="2026-01-01", to="2026-02-01").csv().decode().splitlines()
     head = (
         "month,revenue,invoiced,taken_back,invoices,average_invoice_value,net_amounts,base_quantities,lines,"
-        "first_posting,last_posting,share,null_because,definition,definition_version,position"
+        "first_posting,last_posting,left_by_rounding,share,null_because,definition,definition_version,position"
     )
     assert plain == [
         head,
-        "2026-01,120.00,120.00,0.00,1,120.00,EUR 120.00,kg 10,1,2026-01-15,2026-01-15,1.000000,,revenue_statistics,1,9",
+        (
+            "2026-01,120.00,120.00,0.00,1,120.00,EUR 120.00,kg 10,1,2026-01-15,2026-01-15,0.00,1.000000,,"
+            "revenue_statistics,2,9"
+        ),
     ]
     compared = ask(revenue, trade, first="2026-01-01", to="2026-02-01", compare="prior_year", by="kind").csv().decode()
-    assert compared.splitlines()[0].split(",")[12:15] == ["base_revenue", "change", "growth"]
+    assert compared.splitlines()[0].split(",")[13:16] == ["base_revenue", "change", "growth"]
     to_date = ask(revenue, trade, report=TO_DATE, valid_at="2026-01-31").csv().decode()
     assert to_date.splitlines()[0].split(",")[:4] == ["period", "from", "to", "revenue"]
     nothing = ask(revenue, trade, by="month", first="2030-01-01", to="2030-02-01").csv().decode()

@@ -173,7 +173,7 @@ def test_the_average_invoice_value_is_one_division_of_what_is_told_beside_it(rev
 def test_where_nothing_was_posted_sums_are_zero_and_all_else_is_null_with_a_reason(revenue: Folded) -> None:
     answer = ask(revenue, 0, first="2026-01-01", to="2026-02-01", compare="prior_year")
     (row,) = answer.rows
-    assert (str(row["revenue"]), row["invoices"], row["lines"], row["net_amounts"]) == ("0", 0, 0, [])
+    assert (str(row["revenue"]), row["invoices"], row["lines"], row["net_amounts"]) == ("0.00", 0, 0, [])
     assert row["reasons"] == {
         "average_invoice_value": "no_invoices",
         "first_posting": "no_postings",
@@ -241,24 +241,49 @@ def test_the_first_and_last_day_are_those_of_the_facts_that_are_left(revenue: Fo
         }
 
 
-def test_a_replaced_fact_is_explained_by_its_posting_and_by_what_replaced_it(revenue: Folded) -> None:
+def test_evidence_names_the_postings_and_the_categories_that_a_figure_rests_on(revenue: Folded) -> None:
     trade = Trade().registered()
-    trade.assign(FLOUR, "flour", FIRST)
-    sale = trade.invoice(FIRST, line(FLOUR))
+    flour = trade.assign(FLOUR, "flour", FIRST)
+    sale = trade.invoice(FIRST, line(FLOUR), line(YEAST))
     other = trade.invoice(FIRST, line(YEAST))
     moved = trade.assign(FLOUR, "baking", FIRST)
+    yeast = trade.assign(YEAST, "baking", FIRST)
     revenue.fold(trade.log)
 
-    def behind(position: int, *where: str) -> tuple[int, ...]:
-        (evidence,) = revenue.ask((position, lambda snapshot: REPORT.evidence(snapshot, {"where": list(where)})))
+    def behind(position: int, *where: str, by: str = "") -> tuple[int, ...]:
+        question = {"where": list(where), **({"by": [by]} if by else {})}
+        (evidence,) = revenue.ask((position, lambda snapshot: REPORT.evidence(snapshot, question)))
         return evidence.positions
 
     assert behind(other) == (sale, other)
-    assert behind(other, "category:flour") == (sale,)
+    assert behind(other, "category:flour") == (flour, sale)
     assert behind(moved, "category:flour") == ()
     assert behind(moved, "category:baking") == (sale, moved)
-    assert behind(moved, "month:2026-01", f"customer:{ACME}") == (sale, other, moved)
+    assert behind(moved, by="category") == (sale, other, moved)
+    assert behind(yeast, "category:baking", f"product:{YEAST}") == (sale, other, yeast)
+    for position in (moved, yeast):
+        assert behind(position, "month:2026-01", f"customer:{ACME}") == (sale, other)
+        assert behind(position, f"product:{YEAST}") == (sale, other)
+        assert behind(position, f"product:{FLOUR}") == (sale,)
     assert behind(moved, "month:2026-02") == ()
+
+
+def test_what_earlier_credit_notes_left_by_rounding_is_shown(revenue: Folded) -> None:
+    """Two lines of 1.00 at 0.925 are worth 1.86; 2.00 of the whole were taken back as 1.85."""
+    trade = Trade().registered()
+    sale = trade.invoice(FIRST, line(FLOUR, "1.00", reporting="0.93"), line(YEAST, "1.00", reporting="0.93"))
+    left = trade.take_back(sale, FIRST, line(None, "-2.00", reporting="-1.85"))
+    trade.assign(FLOUR, "flour", FIRST)
+    gone = trade.take_back(sale, FIRST, line(None, "0.00", reporting="-0.01"))
+    revenue.fold(trade.log)
+
+    def left_at(position: int) -> list[tuple[object, str, str]]:
+        rows = ask(revenue, position, by="kind").rows
+        return [(row["kind"], str(row["revenue"]), str(row["left_by_rounding"])) for row in rows]
+
+    assert left_at(left) == [("credit_note", "-1.85", "0.01"), ("invoice", "1.86", "0.00")]
+    assert left_at(left + 1) == left_at(left)
+    assert left_at(gone) == [("credit_note", "-1.86", "0.00"), ("invoice", "1.86", "0.00")]
 
 
 # What stops the fold

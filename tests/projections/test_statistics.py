@@ -59,6 +59,23 @@ def test_the_difference_of_medians_is_that_of_price_and_bonett() -> None:
     assert (lower / 1e6, upper / 1e6) == pytest.approx((-16.95977, -0.04022524), abs=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("n", "lower"), [(1, 1), (4, 1), (8, 2), (11, 3), (16, 4), (20, 6), (25, 8), (100, 40), (101, 41)]
+)
+def test_the_ends_of_the_spread_are_those_of_the_paper(n: int, lower: int) -> None:
+    """By c = (n + 1) / 2 - √n, as worked out by hand, rounded to the nearest whole number that is not 0."""
+    ranks = MedianRanks.of(n)
+    assert (ranks.lower, ranks.upper) == (lower, n + 1 - lower)
+    assert float(ranks.z) == pytest.approx(statistics.NormalDist().inv_cdf(1 - _binomial(n, lower - 1)), abs=1e-6)
+
+
+def test_the_variance_of_a_median_is_that_of_the_paper() -> None:
+    """Of 11 numbers the third and the ninth; both formulas differ there. Below the third are 67 of 2048."""
+    numbers = sample([each * 1_000_000 for each in (1, 4, 9, 16, 25, 36, 49, 64, 81, 100, 121)])
+    z = statistics.NormalDist().inv_cdf(1 - 67 / 2048)
+    assert float(numbers.variance()) == pytest.approx(((81e6 - 9e6) / (2 * z)) ** 2, rel=1e-5)
+
+
 @pytest.mark.parametrize("n", [900, 1_000, 1_001, 5_000])
 def test_beyond_a_thousand_the_normal_approximation_goes_on_where_the_binomial_ended(n: int) -> None:
     ranks = MedianRanks.of(n)

@@ -1,6 +1,7 @@
 """The reports on support, beside what is counted by hand from the facts of each case, at many positions."""
 
 import statistics
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import pytest
 
 from domain.case_events import ActorClass, AnotherCaseMerged, CalendarAssigned, CaseId, CaseKind, Priority
 from domain.case_facts import TIMES, FactName
-from domain.case_figures import OTHER_RULES, BusinessRule
+from domain.case_figures import OTHER_RULES, BusinessRule, Measure, Time
 from domain.case_phases import CasePhase, Clock
 from domain.case_timeline import Reason
 from domain.customer import Direction
@@ -563,6 +564,60 @@ def test_satisfaction_is_what_customers_answered(support: Folded) -> None:
         assert row["net_score"] is None if net is None else float(row["net_score"]) == pytest.approx(net, abs=1e-6)
 
 
+MOMENT_QUESTIONS: list[tuple[Report, Parameters]] = [
+    *((REPORT, {"by": [by]}) for by in ("", "priority", "month,kind", "owner", "team,category")),
+    *((REPORT, {"basis": ["opened"], "by": [by]}) for by in ("", "month")),
+    (REPORT, {"where": ["channel:email"], "from": ["2026-06-09"]}),
+    (REPORT, {"tz": ["Pacific/Auckland"]}),
+    (REPORT, {"business_rule": ["last_schedule"]}),
+    (SupportComparisonReport(), {"base_to": ["2026-06-12"], "from": ["2026-06-09"]}),
+    *((SupportOutcomesReport(), {"by": [by]}) for by in ("", "month", "priority")),
+    *((SupportSatisfactionReport(), {"by": [by]}) for by in ("", "kind")),
+]
+
+
+def test_nothing_counts_that_had_not_happened_yet_at_the_moment(support: Folded, summed: str) -> None:
+    """The same question with `to` set to the moment has the same figures; also where the moment is amid a day."""
+    log = random_support(3, cases=10, events=200).log
+    support.zone = BERLIN
+    support.fold(log, page_size=50)
+    position, changed = log.head(), set()
+    for report, question in MOMENT_QUESTIONS:
+        taken = {name: value for name, value in question.items() if value != [""]}
+        if "measure" in {each.name for each in report.definition.parameters} and report is REPORT:
+            taken["measure"] = [",".join(TIMES)]
+        before: Any = None
+        for day in (date(2026, 6, 10), date(2026, 6, 11), date(2026, 6, 16)):
+            moment = datetime.combine(day, datetime.min.time(), ZoneInfo(taken.get("tz", ["Europe/Berlin"])[0]))
+            at = {**taken, "valid_at": [moment.isoformat()]}
+            answer = ask(support, report, position, at)
+            with_end = ask(support, report, position, {**at, "to": [day.isoformat()]})
+            assert (answer.rows, answer.n) == (with_end.rows, with_end.n), (summed, report.definition.name, question)
+            changed.add((report.definition.name, answer.n != before))
+            before = answer.n
+    assert {name for name, has_changed in changed if has_changed} >= {
+        each.definition.name for each, _ in MOMENT_QUESTIONS
+    }
+
+
+@pytest.mark.parametrize("basis", ["event", "opened"])
+@pytest.mark.usefixtures("summed")
+def test_amid_a_day_what_had_stopped_before_counts(support: Folded, basis: str) -> None:
+    log = random_support(3, cases=10, events=200).log
+    support.zone = BERLIN
+    support.fold(log, page_size=50)
+    facts = [each.of for each in counted(list(expected(log, log.head())))]
+    for moment in (datetime(2026, 6, 11, 9, 20, tzinfo=UTC), max(fact.at for fact in facts)):
+        rows = ask(
+            support,
+            REPORT,
+            log.head(),
+            {"measure": [",".join(TIMES)], "basis": [basis], "valid_at": [moment.isoformat()]},
+        ).rows
+        stopped = Counter(str(fact.name) for fact in facts if fact.at < moment and fact.calendar is not None)
+        assert {row["measure"]: row["calendar_n"] for row in rows} == {name: stopped[name] for name in TIMES}
+
+
 # Who waits, and how many are open
 
 
@@ -613,6 +668,25 @@ def test_waits_are_measured_in_calendar_and_in_business_time(support: Folded) ->
     # In UTC: the office works from 7 to 15 o'clock. Monday 9 to 15 is 6 h, Tuesday 7 to 8 is 1 h.
     assert (row["awaited"], row["calendar_time"], row["business_time"]) == ("first_response", 23 * HOUR, 7 * HOUR)
     assert (row["closes_at"], row["case_number"], row["owner"]) == (tuesday(15), "T-1001", KATHERINE)
+
+
+def test_business_time_is_not_computed_where_all_requests_wait_for_it(
+    support: Folded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the event loop does something else meanwhile."""
+    threads: list[threading.Thread] = []
+    between = Measure.between
+
+    def watched(measure: Measure, start: datetime, end: datetime) -> Time:
+        threads.append(threading.current_thread())
+        return between(measure, start, end)
+
+    monkeypatch.setattr(Measure, "between", watched)
+    position = by_hand(support, (CLUMPS, [ACME_COMPLAINED]))
+    threads.clear()
+    assert len(waiting(support, position, tuesday(8))) == 1
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_without_a_calendar_there_is_no_business_time_and_no_closing(support: Folded) -> None:
@@ -816,3 +890,12 @@ def test_the_priority_is_that_of_the_time_at_which_it_counts(support: Folded) ->
     position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, KATHERINE_REPLIED, raised, RESOLVED]))
     assert row_of(support, position, "first_response", by=["priority"])["priority"] == Priority.NORMAL
     assert row_of(support, position, "full_resolution", by=["priority"])["priority"] == Priority.CRITICAL
+
+
+def test_the_definitions_say_which_months_change_when_a_case_is_reopened_later() -> None:
+    for report, figure in ((SupportResponseTimesReport, "full resolution"), (SupportOutcomesReport, "followed_up")):
+        (rule,) = (each for each in report.definition.rules if "reopened later" in each)
+        assert figure in rule.lower()
+    assert any(
+        "what stays closed is the first resolution" in each for each in SupportResponseTimesReport.definition.rules
+    )

@@ -80,9 +80,12 @@ class Trade:
             self.log.append(product, ProductRegistered(product_number=name, name=name, base_unit=UNITS[product]))
         return self
 
-    def assign(self, product: ProductId, category: str, valid_from: date) -> int:
+    def assign(
+        self, product: ProductId, category: str, valid_from: date, *, source_recorded_at: datetime | None = None
+    ) -> int:
         """Put a product in a category from a day on."""
-        return self.log.append(product, CategoryAssigned(category=category, valid_from=valid_from))
+        event = CategoryAssigned(category=category, valid_from=valid_from)
+        return self.log.append(product, event, source_recorded_at=source_recorded_at)
 
     def invoice(
         self,
@@ -110,9 +113,13 @@ class Trade:
 
     def credit(self, position: int, posted_on: date) -> int:
         """Credit the first line of the invoice at a position."""
+        return self.take_back(position, posted_on, taken_back(self._invoice(position).lines[0]))
+
+    def take_back(self, position: int, posted_on: date, *lines: RevenueLine) -> int:
+        """Credit these lines on the invoice at a position."""
         invoice = self._invoice(position)
         fields = {name: getattr(invoice, name) for name in _POSTING} | {"posted_on": posted_on}
-        event = InvoiceCredited(**fields, lines=(taken_back(invoice.lines[0]),), credit_reason=CreditReason.RETURN)
+        event = InvoiceCredited(**fields, lines=lines, credit_reason=CreditReason.RETURN)
         return self.log.append(self._stream(position), event)
 
     def cancel(self, position: int, posted_on: date) -> int:

@@ -1,6 +1,7 @@
 """What one cell means."""
 
 import re
+import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -21,6 +22,12 @@ from api.importing.cells import (
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LONDON = ZoneInfo("Europe/London")
+GERMAN = CellFormat(type="decimal", decimal_mark=",", thousands_mark=".")
+NOT_GERMAN = [
+    "12.50", "1.2.3,4", "1.23,4", "1234.567", ".123", "1..234", "1.234.", "1.2345", "0.5", "1,234.5", "1.234,5,6",
+    "1.234.56", "12.3456,7", "-.123", "1 234",
+]  # fmt: skip
+NOT_WHOLE = ["12.50", "1.2.3", "1.23", "1234.567", ".123", "1.", "1..234", "1.234,0"]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,16 @@ LONDON = ZoneInfo("Europe/London")
         (CellFormat(type="decimal"), ".5", Decimal("0.5")),
         (CellFormat(type="decimal"), "1e3", Decimal(1000)),
         (CellFormat(type="decimal", decimal_mark=",", thousands_mark="."), "1.234,50", Decimal("1234.50")),
+        (GERMAN, "1.234.567,5", Decimal("1234567.5")),
+        (GERMAN, "-1.234", Decimal(-1234)),
+        (GERMAN, "1234,50", Decimal("1234.50")),
+        (GERMAN, "12,50", Decimal("12.50")),
+        (GERMAN, ",5", Decimal("0.5")),
+        (CellFormat(type="decimal", thousands_mark=","), "1,234.50", Decimal("1234.50")),
+        (CellFormat(type="decimal", thousands_mark="'"), "1'234.50", Decimal("1234.50")),
+        (CellFormat(type="decimal", decimal_mark=",", thousands_mark=" "), "1 234 567,89", Decimal("1234567.89")),
+        (CellFormat(type="integer", thousands_mark=","), "-12,345", -12_345),
+        (CellFormat(type="integer", thousands_mark=","), "12345", 12_345),
         (CellFormat(type="decimal", places=2), "34.7999992", Decimal("34.80")),
         (CellFormat(type="date"), "2026-04-01", date(2026, 4, 1)),
         (CellFormat(type="date", format="%d/%m/%Y"), "01/04/2026", date(2026, 4, 1)),
@@ -67,6 +84,10 @@ def test_a_cell_means_what_its_column_says(rules: CellFormat, cell: str, value: 
         (CellFormat(type="decimal"), "1,5", "is not a number"),
         (CellFormat(type="decimal"), "NaN", "is not a number"),
         (CellFormat(type="decimal", decimal_mark=","), "1.5", "is not a number"),
+        *((GERMAN, cell, "is not a number") for cell in NOT_GERMAN),
+        (CellFormat(type="decimal", thousands_mark=","), "12,50", "is not a number"),
+        (CellFormat(type="decimal", thousands_mark=","), "1,234,50", "is not a number"),
+        *((CellFormat(type="integer", thousands_mark="."), cell, "is not a whole number") for cell in NOT_WHOLE),
         (CellFormat(type="date"), "01/04/2026", "is not a date as in 2026-01-31"),
         (CellFormat(type="date", format="%d/%m/%Y"), "2026-04-01", "is not a date as in %d/%m/%Y"),
         (CellFormat(type="time"), "soon", "is not a time as in 2026-01-31 16:30"),
@@ -120,3 +141,37 @@ def test_a_day_is_that_of_its_zone() -> None:
 )
 def test_commands_carry_decimals_and_dates_as_text(value: Value, said: object) -> None:
     assert as_json(value) == said
+
+
+ZONED = "%Y-%m-%d %H:%M:%S %Z"
+
+
+@pytest.mark.parametrize("zone", [BERLIN, LONDON, ZoneInfo("UTC")])
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [("UTC", ZONED), ("GMT", ZONED), ("utc", ZONED), ("+0000", ZONED.replace("%Z", "%z")), ("UTC+0000", f"{ZONED}%z")],
+)
+def test_a_time_is_in_the_zone_that_its_cell_names(zone: ZoneInfo, name: str, rules: str) -> None:
+    read = CellReader("at", CellFormat(type="time", format=rules, time_zone=zone))
+    assert read[f"2026-07-01 23:30:00 {name}"] == datetime(2026, 7, 1, 23, 30, tzinfo=UTC)
+
+
+def test_a_zone_that_is_not_the_same_everywhere_is_refused_whatever_the_machine_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = CellReader("at", CellFormat(type="time", format=ZONED, time_zone=BERLIN))
+    try:
+        for machine in ("UTC", "Europe/Berlin", "America/New_York"):
+            monkeypatch.setenv("TZ", machine)
+            time.tzset()
+            for name in ("CEST", "CET", "EST", "EDT"):
+                with pytest.raises(CellError):
+                    read[f"2026-07-01 23:30:00 {name}"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_percent_sign_before_a_letter_is_no_zone() -> None:
+    read = CellReader("at", CellFormat(type="time", format="%Y-%m-%d %H:%M %%Z", time_zone=BERLIN))
+    assert read["2026-07-01 23:30 %Z"] == datetime(2026, 7, 1, 21, 30, tzinfo=UTC)

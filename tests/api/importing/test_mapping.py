@@ -156,6 +156,37 @@ def test_a_file_format_that_is_none_is_refused(name: str, wrong: str, why: str, 
         mapping_of(tmp_path, f'name = "mill"\n[file]\n{name} = {wrong}\n')
 
 
+@pytest.mark.parametrize(
+    ("marks", "place", "why"),
+    [
+        ('thousands_mark = "."', "thousands_mark", "is the decimal mark, too"),
+        ('decimal_mark = ",", thousands_mark = ","', "thousands_mark", "is the decimal mark, too"),
+        ('decimal_mark = ""', "decimal_mark", "is one character"),
+        ('decimal_mark = ",,"', "decimal_mark", "is one character"),
+        ('thousands_mark = "3"', "thousands_mark", "is one character"),
+        ('thousands_mark = "-"', "thousands_mark", "is one character"),
+        ('thousands_mark = "e"', "thousands_mark", "is one character"),
+    ],
+)
+def test_marks_by_which_a_number_could_be_read_in_two_ways_are_refused(
+    marks: str, place: str, why: str, tmp_path: Path
+) -> None:
+    text = INVOICES.replace('header = "Price", type = "decimal"', f'header = "Price", type = "decimal", {marks}')
+    with pytest.raises(MappingError, match=rf"columns\.price\.{place}: {why}"):
+        mapping_of(tmp_path, text)
+
+
+def test_a_whole_number_may_mark_its_thousands_as_others_mark_decimals(tmp_path: Path) -> None:
+    mapping_of(tmp_path, INVOICES.replace('type = "integer"', 'type = "integer", thousands_mark = "."'))
+
+
+@pytest.mark.parametrize("word", ["sum", "least", "most", "each_row"])
+def test_what_is_registered_first_knows_no_rows_of_a_document(word: str, tmp_path: Path) -> None:
+    text = INVOICES.replace('data = { number = "{customer}" }', f'data = {{ number = {{ {word} = "net" }} }}')
+    with pytest.raises(MappingError, match=rf"first_seen\[1\]\.data: {word} is of all rows of a document"):
+        mapping_of(tmp_path, text)
+
+
 def test_a_lookup_starts_from_a_column_of_the_file(tmp_path: Path) -> None:
     lookup = '\n[lookups.stock]\nfile = "x.csv"\nkey = "Id"\nby = "net"\n[lookups.stock.columns]\nname = "Name"\n'
     with pytest.raises(MappingError, match=r"lookups\.stock\.by: there is no column net"):

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -411,6 +414,73 @@ def test_what_another_file_does_not_say_may_be_left_out(tmp_path: Path) -> None:
         "customer": "orders:1",
         "lines": [{"product": "1/11", "net": "168.00"}],
     }
+
+
+OPTIONAL = ORDERS.replace('by = "order"\n[lookups', 'by = "order"\noptional = true\n[lookups').replace(
+    "orders:{customer}", "orders:{customer|order}"
+)
+LINES = "order_id,product_id,unit_price,quantity,discount\n"
+LOOKED_UP = "order_id,customer_id,order_date\n"
+
+
+def listed_after(folder: Path, text: str, *looked_up: str, orders: Sequence[str] = ("1",)) -> tuple[Summary, str]:
+    """The summary and the list of an import of orders of a line each."""
+    file_of(folder, *looked_up, header=LOOKED_UP, name="orders.csv")
+    path = file_of(folder, *(f"{order},11,14,12,0" for order in orders), header=LINES)
+    summary = imported(mapping_of(folder, text), path, Mill(), listed=folder / "listed.csv")
+    return summary, (folder / "listed.csv").read_text()
+
+
+@pytest.mark.parametrize("text", [ORDERS, OPTIONAL], ids=["needed", "optional"])
+@pytest.mark.parametrize("others", [("1,HANAR,1996-07-04",), ("1,VINET,1996-07-05", "1,VINET,1996-07-04")])
+def test_of_two_rows_that_are_about_one_thing_none_is_taken(text: str, others: tuple[str, ...], tmp_path: Path) -> None:
+    rows = ("1,VINET,1996-07-04", *others, "2,VINET,1996-07-04")
+    summary, listed = listed_after(tmp_path, text, *rows, orders=("1", "2"))
+    assert summary.outcomes == {UNREADABLE: 1, "line": 1}
+    assert "several of its rows are about that, and row 2 says something else" in listed
+
+
+def test_two_rows_that_say_the_same_are_as_good_as_one(tmp_path: Path) -> None:
+    summary, _ = listed_after(tmp_path, ORDERS, "1,VINET,1996-07-04", "1,VINET,1996-07-04")
+    assert summary.outcomes == {"line": 1}
+
+
+@pytest.mark.parametrize("text", [ORDERS, OPTIONAL], ids=["needed", "optional"])
+@pytest.mark.parametrize("rows", [("1,VINET,soon",), ("1,VINET,1996-07-04", "1,VINET,soon"), ("1,VINET,soon",) * 2])
+def test_what_a_row_that_cannot_be_read_says_is_not_taken_for_nothing(
+    text: str, rows: tuple[str, ...], tmp_path: Path
+) -> None:
+    summary, listed = listed_after(tmp_path, text, *rows, "2,VINET,1996-07-04", orders=("1", "2"))
+    assert summary.outcomes == {UNREADABLE: 1, "line": 1}
+    assert re.search(r"cannot be told from orders\.csv: its row \d cannot be read: ordered_on: 'soon'", listed)
+
+
+def test_a_row_whose_key_cannot_be_read_may_be_that_of_whatever_is_not_found(tmp_path: Path) -> None:
+    summary, listed = listed_after(tmp_path, OPTIONAL, "1,VINET", "2,VINET,1996-07-04", orders=("1", "2", ""))
+    assert summary.outcomes == {UNREADABLE: 2, "line": 1}
+    assert "order: '1' cannot be told from orders.csv: its row 1 cannot be read: has 2 cells instead of 3" in listed
+
+
+def test_a_row_without_a_key_is_about_nothing(tmp_path: Path) -> None:
+    summary, _ = listed_after(tmp_path, OPTIONAL, ",VINET,1996-07-04", ",HANAR,1996-07-05", "1,VINET,1996-07-04")
+    assert summary.outcomes == {"line": 1}
+
+
+def test_what_is_taken_over_all_rows_is_so_in_a_command_for_each_row_too(tmp_path: Path) -> None:
+    text = INVOICES.replace(
+        'outcome = "invoice line"\ncommand = "post"\nkey = "mill/invoice/{invoice}"',
+        'outcome = "invoice line"\nrows = "each"\ncommand = "post"\nkey = "mill/invoice/{invoice}/{line}"',
+    )
+    text = text.replace('customer = "mill:{customer}"', 'customer = { sum = "net" }\nsource = { most = "price" }')
+    mill = Mill()
+    later = "R-1,salt,1,9.00,2026-04-09,ACME"
+    summary = imported(mapping_of(tmp_path, text), file_of(tmp_path, SUGAR, FLOUR, later), mill)
+    assert summary.outcomes == {"invoice line": 3}
+    sent: list[Any] = [mill.data(f"mill/invoice/R-1/{line}") for line in (1, 2, 3)]
+    assert [each["customer"] for each in sent] == ["24.31"] * 3
+    assert [each["source"] for each in sent] == ["9.00"] * 3
+    assert [each["posted_on"] for each in sent] == ["2026-04-01"] * 3
+    assert all(len(each["lines"]) == 3 for each in sent)
 
 
 def test_what_most_rows_say_describes_the_thing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from api.importing.cells import Row, Value
-from api.importing.values import Json, TemplateError, columns_in, condition, shape
+from api.importing.values import Json, TemplateError, columns_in, condition, over_rows_in, shape
 
 TYPES = {"invoice": str, "note": str, "quantity": int, "net": Decimal, "day": date, "open": bool}
 FLOUR: Row = {
@@ -113,6 +113,32 @@ def test_the_columns_that_a_value_needs_are_known() -> None:
 )
 def test_conditions_hold_or_not(tests: dict[str, object], met: bool) -> None:  # noqa: FBT001 - an expected outcome
     assert condition(tests, TYPES, _literal)(FLOUR, None) is met
+
+
+@pytest.mark.parametrize("name", ["quantity", "net", "open"])
+@pytest.mark.parametrize(
+    ("word", "operand"), [("starts_with", "0"), ("matches", r"^0$"), ("starts_with", "F"), ("matches", "^False$")]
+)
+def test_a_cell_of_zero_is_not_empty(name: str, word: str, operand: str) -> None:
+    zero: Row = {**FLOUR, "quantity": 0, "net": Decimal(0), "open": False}
+    met = condition({name: {word: operand}}, TYPES, _literal)(zero, None)
+    assert met == (("F" in operand) == (name == "open"))
+    assert not condition({name: {"matches": "^$"}}, TYPES, _literal)(zero, None)
+    assert not condition({name: {"missing": True}}, TYPES, _literal)(zero, None)
+    assert condition({name: {"matches": "^$"}}, TYPES, _literal)({**zero, name: None}, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{least}", set()),
+        ({"sum": "net", "most": "net"}, set()),
+        ({"a": [{"b": {"sum": "net"}}], "c": {"least": "net"}}, {"sum", "least"}),
+        ({"each_row": {"n": {"most": "net"}}}, {"each_row", "most"}),
+    ],
+)
+def test_the_words_that_speak_of_all_rows_are_known(value: object, words: set[str]) -> None:
+    assert over_rows_in(value) == words
 
 
 def test_nothing_is_neither_less_nor_more() -> None:
