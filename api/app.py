@@ -19,6 +19,7 @@ from api.bulk import BulkRoute
 from api.commands import CommandRoutes, Submits
 from api.customers import CustomerCards, CustomerRoutes, Opens
 from api.documentation import DocumentationRoutes
+from api.epochs import Epochs
 from api.event_documents import EventDocuments
 from api.events import EventRoutes, News
 from api.health import Check, DiskIsFull, HealthRoutes
@@ -108,7 +109,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
     """The service over these ports, an application of FastAPI."""
     limits = limits or Limits()
     documents = EventDocuments(ports.event_classes)
-    news = News(ports.log)
+    news, epochs = News(ports.log), Epochs(ports.log)
     uses = CredentialUses(ports.credentials)
     health = HealthRoutes(ports.checks, ports.metrics, ports.measure, ports.warnings)
     ports.metrics.add(
@@ -117,7 +118,7 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with ports.resources(), news.followed():
+        async with ports.resources(), news.followed(), epochs.followed():
             ports.writer.start()
             try:
                 yield
@@ -130,18 +131,19 @@ def create_app(ports: Ports, limits: Limits | None = None) -> Service:
         news.stop()
 
     return Service(
-        _operations(ports, limits, documents, news, health),
+        _operations(ports, limits, documents, news, health, epochs=epochs),
         documents,
         Doorkeeper(KeyRing(ports.credentials), uses),
         ports.metrics,
         limits=limits,
         lifespan=lifespan,
         on_stopping=stop_waiting,
+        also=epochs.header,
     )
 
 
-def _operations(
-    ports: Ports, limits: Limits, documents: EventDocuments, news: News, health: HealthRoutes
+def _operations(  # noqa: PLR0913 - what the operations share
+    ports: Ports, limits: Limits, documents: EventDocuments, news: News, health: HealthRoutes, *, epochs: Epochs
 ) -> Iterator[Operation]:
     # In an order that does not depend on which module was imported first.
     definitions = sorted(COMMANDS.items(), key=lambda named: named[1].aggregate.collection)
@@ -160,13 +162,22 @@ def _operations(
         make=make,
         limits=limits,
         locations=locations,
+        epochs=epochs,
     )
-    bulk = BulkRoute(forms, writer=ports.writer, documents=documents, make=make, limits=limits, outcomes=lines)
+    bulk = BulkRoute(
+        forms,
+        writer=ports.writer,
+        documents=documents,
+        make=make,
+        limits=limits,
+        outcomes=lines,
+        epochs=epochs,
+    )
     yield from commands.operations()
     yield bulk.operation()
-    yield from EventRoutes(ports.log, documents, news, aggregates, limits).operations()
-    yield from CustomerRoutes(ports.cards, ports.log, documents, limits, ports.clock).operations()
-    yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock).operations()
+    yield from EventRoutes(ports.log, documents, news, aggregates, limits, epochs=epochs).operations()
+    yield from CustomerRoutes(ports.cards, ports.log, documents, limits, ports.clock, epochs=epochs).operations()
+    yield from ReportRoutes(ports.reports, ports.log, documents, limits, clock=ports.clock, epochs=epochs).operations()
     yield from HolidayRoutes().operations()
     yield from health.operations()
     yield from DocumentationRoutes().operations()

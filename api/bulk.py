@@ -24,6 +24,7 @@ from api.bulk_lines import (
     Summary,
 )
 from api.commands import COMMAND_HEADERS, REFUSALS_OF_EVERY_COMMAND, Submits
+from api.epochs import Epochs
 from api.event_documents import EventDocuments
 from api.metrics import Counter
 from api.operations import Body, Operation, QueryReader
@@ -48,6 +49,7 @@ from api.responses import NDJSON, Streamed
 from api.service import Limits
 from api.submissions import Circumstances, CommandForm, SubmissionMaker
 from application.commands import Role
+from application.ports import LogUnavailable
 from application.submissions import AnotherCommandWasRefused, Answer, StreamHasMoved
 from domain.errors import Refusal
 
@@ -91,14 +93,16 @@ class BulkRoute:
         make: SubmissionMaker,
         limits: Limits,
         outcomes: Counter,
+        epochs: Epochs,
     ) -> None:
         self._definitions = [form.definition for form in forms.values()]
         self._writer = writer
         self._limits = limits
         self._outcomes = outcomes
-        self._decode = LineDecoder(forms, make, limits.bulk_line_bytes_max)
-        self._write = LineWriter(documents)
+        self._decode = LineDecoder(forms, make, limits.bulk_line_bytes_max, epochs)
+        self._write = LineWriter(documents, epochs)
         self._query = QueryReader(HowToTakeThem)
+        self._epochs = epochs
 
     def operation(self) -> Operation:
         """The operation that takes many commands."""
@@ -150,6 +154,8 @@ class BulkRoute:
         how: HowToTakeThem = self._query(request)
         progress = _Progress(request, Circumstances.of(request), how)
         request.check_media_type(NDJSON)
+        with suppress(LogUnavailable):  # as each line will say
+            await self._epochs.current()
         if how.atomic:
             return Response(await self._together(progress), media_type=NDJSON)
         return Streamed(self._one_by_one(progress), NDJSON)

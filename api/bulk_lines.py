@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 from pydantic_core import from_json, to_json
 
 from api.decoding import Decoder
+from api.epochs import Epochs
 from api.event_documents import EventDocuments, ShownEvent
 from api.problems import (
     BODY_TOO_LARGE,
@@ -28,6 +30,8 @@ from domain.errors import Refusal
 
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
 Version = Annotated[int, Field(ge=0, lt=2**31)]
+Tag = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$")]
+"""A version and its epoch, as in an ETag."""
 
 _COMMAND = "/data"
 """Pointer to the command within its line."""
@@ -55,6 +59,8 @@ class LineAnswer:
     id: str
     version: int
     position: int
+    epoch: UUID | None
+    """Of the log, as in the answer to a single command; null until the process has reached the log."""
     replayed: bool
     events: tuple[ShownEvent, ...] | None = None
 
@@ -159,8 +165,9 @@ class LineSplitter:
 class LineDecoder:
     """Makes lines of text into submissions."""
 
-    def __init__(self, forms: Mapping[str, CommandForm], make: SubmissionMaker, bytes_max: int) -> None:
+    def __init__(self, forms: Mapping[str, CommandForm], make: SubmissionMaker, bytes_max: int, epochs: Epochs) -> None:
         self._forms = forms
+        self._epochs = epochs
         self._make = make
         self._bytes_max = bytes_max
         self._decode, self.shape = _decoder(tuple(form.definition for form in forms.values()))
@@ -193,16 +200,23 @@ class LineDecoder:
             command=dataclasses.replace(decoded.data, dry_run=True) if how.dry_run else decoded.data,
             key=decoded.key,
             target=None if definition.creates else decoded.target,
-            expected_version=None if definition.creates else decoded.if_match,
+            expected_version=None if definition.creates else self._expected_version(decoded.if_match),
         )
         return self._make(addressed, circumstances)
+
+    def _expected_version(self, if_match: int | str | None) -> int | None:
+        if not isinstance(if_match, str):
+            return if_match
+        version, _, epoch = if_match.partition("-")
+        return self._epochs.expected(int(version), UUID(epoch))
 
 
 class LineWriter:
     """Writes the answers to lines, and counts them."""
 
-    def __init__(self, documents: EventDocuments) -> None:
+    def __init__(self, documents: EventDocuments, epochs: Epochs) -> None:
         self._documents = documents
+        self._epochs = epochs
 
     def __call__(
         self, lines: Iterable[Line], outcomes: Sequence[Answer | Refusal], count: Count, how: HowToTakeThem
@@ -231,13 +245,15 @@ class LineWriter:
         else:
             count.accepted += 1
         is_new = bool(answer.events) and not answer.replayed and not answer.dry_run
-        return b'{"line":%d,"key":%b,"status":%d,"id":"%b","version":%d,"position":%d,"replayed":%b%b}\n' % (
+        line = b'{"line":%d,"key":%b,"status":%d,"id":"%b","version":%d,"position":%d,"epoch":%b,"replayed":%b%b}\n'
+        return line % (
             number,
             key,
             201 if is_new else 200,
             str(answer.target_id).encode(),
             answer.version,
             answer.position,
+            to_json(self._epochs.known),
             b"true" if answer.replayed else b"false",
             b',"events":' + self._documents.many(answer.events) if how.events else b"",
         )
@@ -255,7 +271,7 @@ def _line_shape(definition: CommandDefinition) -> type[Any]:
     """What a line with this command looks like."""
     fields: list[Any] = [("key", Key), ("command", Literal[definition.name]), ("data", definition.command)]
     if not definition.creates:
-        fields += [("target", Reference), ("if_match", Version | None, field(default=None))]
+        fields += [("target", Reference), ("if_match", Version | Tag | None, field(default=None))]
     name = "".join(word.capitalize() for word in definition.name.split("-")) + "Line"
     return dataclasses.make_dataclass(name, fields, frozen=True, slots=True, kw_only=True)
 

@@ -14,6 +14,7 @@ from pydantic import StringConstraints
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.epochs import Epochs, tag
 from api.event_documents import EventDocuments, ShownEvent
 from api.operations import Body, Handler, KnownProblem, Operation, QueryReader
 from api.problems import (
@@ -90,8 +91,10 @@ class CommandAnswer:
 
     id: UUID
     """The stream that the command was addressed to, or that it has started."""
+    epoch: UUID
+    """The epoch of the log in which version and position are to be understood."""
     version: int
-    """The version of that stream after the command; also the ETag."""
+    """The version of that stream after the command; with the epoch the ETag."""
     position: int
     """Of the last event; where nothing had to change, the end of the log at that moment; 0 for a dry run."""
     replayed: bool
@@ -147,6 +150,7 @@ class CommandRoutes:
         make: SubmissionMaker,
         limits: Limits,
         locations: Mapping[str, str],
+        epochs: Epochs,
     ) -> None:
         """`locations` has the path at which a stream of each collection is found, with `{id}` in it."""
         self._forms = forms
@@ -156,6 +160,7 @@ class CommandRoutes:
         self._make = make
         self._limits = limits
         self._locations = locations
+        self._epochs = epochs
         self._whose = QueryReader(WhoseCommand)
 
     def operations(self) -> Iterator[Operation]:
@@ -209,7 +214,8 @@ class CommandRoutes:
         async def handle(request: Request) -> Response:
             key = idempotency_key(request)
             target = None if definition.creates else _target(request, definition)
-            expected_version = _expected_version(request, definition)
+            epoch = await self._epochs.current()
+            expected_version = self._expected_version(request, definition)
             circumstances = Circumstances.of(request)
             body = await request.whole_body(
                 JSON, bytes_max=self._limits.request_bytes_max, seconds_max=self._limits.body_pause_seconds_max
@@ -217,12 +223,12 @@ class CommandRoutes:
             command = form.decode(body)
             addressed = Addressed(form=form, command=command, key=key, target=target, expected_version=expected_version)
             answer = await self._writer.submit(self._make(addressed, circumstances))
-            headers = {"etag": f'"{answer.version}"'}
+            headers = {"etag": tag(answer.version, epoch)}
             is_new = False
             if definition.creates and not answer.dry_run:
                 headers["location"] = location.format(id=answer.target_id)
                 is_new = not answer.replayed
-            return WrittenJson(self._documents.answer(answer), 201 if is_new else 200, headers)
+            return WrittenJson(self._documents.answer(answer, epoch), 201 if is_new else 200, headers)
 
         return handle
 
@@ -238,14 +244,24 @@ class CommandRoutes:
         if stored is None:
             raise Problem(COMMAND_NOT_FOUND)
         events = tuple(await self._log.events(stored.first_position, stored.last_position))
+        epoch = await self._epochs.current()
         found = b'%b,"credential_id":%b}' % (
-            self._documents.answer(replayed(stored, events))[:-1],
+            self._documents.answer(replayed(stored, events), epoch)[:-1],
             to_json(stored.credential_id),
         )
-        return WrittenJson(found, headers={"etag": f'"{stored.target_version}"'})
+        return WrittenJson(found, headers={"etag": tag(stored.target_version, epoch)})
+
+    def _expected_version(self, request: Request, definition: CommandDefinition) -> int | None:
+        """The version that the stream should have.
+
+        One that is only begun has none to match (RFC 9110, section 13.1.1).
+        """
+        if definition.creates and b"if-match" in request.given:
+            raise StreamHasMoved(current_version=0)
+        return self._epochs.expected(*request.expected_version())
 
 
-_ETAG = {"ETag": "The version of the stream after the command, for `If-Match`."}
+_ETAG = {"ETag": "The version of the stream after the command and the epoch of the log, for `If-Match`."}
 _LOCATION = {"Location": "Where the new stream is found."}
 
 
@@ -254,10 +270,3 @@ def _target(request: Request, definition: CommandDefinition) -> str:
     if not is_reference(target):
         raise definition.aggregate.not_found
     return target
-
-
-def _expected_version(request: Request, definition: CommandDefinition) -> int | None:
-    """The version that the stream should have. One that is only begun has none to match (RFC 9110, section 13.1.1)."""
-    if definition.creates and b"if-match" in request.given:
-        raise StreamHasMoved(current_version=0)
-    return request.expected_version()

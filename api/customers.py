@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from functools import partial
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from pydantic import Field, StringConstraints, TypeAdapter
 from starlette.responses import Response
 
 from api.customer_documents import CustomerCardDocument, CustomerListDocument
+from api.epochs import Epochs
 from api.event_documents import EventDocuments, ShownEvent
 from api.log_reading import (
     AsKnown,
@@ -53,7 +55,7 @@ Opens = Callable[[Sequence[KeptEvent]], Awaitable[Show]]
 """Gets the keys of some kept events, and gives what shows each of them."""
 
 PROBLEMS = (MOMENT_IS_NOT_OVER, ReadModelBehind, ReadModelNotFound, READ_MODEL_UNAVAILABLE, LOG_UNAVAILABLE)
-_CURSOR_CONTENT: TypeAdapter[tuple[int, date, str]] = TypeAdapter(tuple[Position, Day, Code])
+_CURSOR_CONTENT: TypeAdapter[tuple[int, date, str, str]] = TypeAdapter(tuple[Position, Day, Code, str])
 _CURSOR = r"^[A-Za-z0-9_-]{1,400}$"
 _QUERY = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
@@ -119,14 +121,17 @@ class HistoryPage:
 class CustomerRoutes:
     """Makes the operations that show customers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each of them once
         self,
         cards: CustomerCards,
         log: ReadsLog,
         documents: EventDocuments,
         limits: Limits,
         clock: Callable[[], datetime],
+        *,
+        epochs: Epochs,
     ) -> None:
+        self._epochs = epochs
         self._cards = cards
         self._log = log
         self._documents = documents
@@ -198,7 +203,8 @@ class CustomerRoutes:
         if asked.cursor is None:
             position, day, after = await self._position(asked), asked.valid_at or self._today(), ""
         else:
-            position, day, after = _read_cursor(asked.cursor)
+            position, day, after, epoch = _read_cursor(asked.cursor)
+            await self._epochs.check_cursor(epoch, position)
 
         async def query(snapshot: Snapshot) -> tuple[Snapshot, list[CustomerSummary]]:
             zone = self._cards.zone
@@ -217,7 +223,9 @@ class CustomerRoutes:
             "position": snapshot.position,
             "valid_at": day,
             "customers": [each.document(show) for each in page],
-            "next_cursor": None if last is None else _make_cursor(snapshot.position, day, last),
+            "next_cursor": None
+            if last is None
+            else _make_cursor(snapshot.position, day, last, await self._epochs.current()),
         }
         headers = link_to_next(request, cursor=answer["next_cursor"]) if last is not None else None
         return WrittenJson(canonical_json(answer), headers=headers)
@@ -247,6 +255,7 @@ class CustomerRoutes:
         limit = page_size(asked.limit, self._limits.page_size, self._limits.page_size_max)
         customer = await stream_named(request.path_params["id"], CUSTOMER, self._log)
         position = await position_of(asked, self._log, self._clock())
+        await refuse_beyond(asked.after, "after", self._log)
         if position is None:
             position = await self._log.head()
         events = await self._log.history(customer, asked.after, limit + 1, position)
@@ -264,12 +273,13 @@ class CustomerRoutes:
         return WrittenJson(body, headers=link_to_next(request, after=after) if more else None)
 
 
-def _make_cursor(position: int, day: date, number: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([position, day.isoformat(), number]).encode()).decode().rstrip("=")
+def _make_cursor(position: int, day: date, number: str, epoch: UUID) -> str:
+    content = json.dumps([position, day.isoformat(), number, str(epoch)])
+    return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[int, date, str]:
-    """Position, day and last customer number of the page before. Raises a `Problem`."""
+def _read_cursor(cursor: str) -> tuple[int, date, str, str]:
+    """Position, day and last customer number of the page before, and its epoch. Raises a `Problem`."""
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
         return _CURSOR_CONTENT.validate_json(base64.urlsafe_b64decode(padded))

@@ -97,10 +97,11 @@ class EventDocuments:
         """A list of events."""
         return b"[%b]" % b",".join(map(self.one, recorded))
 
-    def answer(self, answer: Answer) -> bytes:
-        """What a command has done."""
-        return b'{"id":"%b","version":%d,"position":%d,"replayed":%b,"dry_run":%b,"events":%b}' % (
+    def answer(self, answer: Answer, epoch: UUID) -> bytes:
+        """What a command has done, and in which epoch its position and version are to be understood."""
+        return b'{"id":"%b","epoch":"%b","version":%d,"position":%d,"replayed":%b,"dry_run":%b,"events":%b}' % (
             str(answer.target_id).encode(),
+            str(epoch).encode(),
             answer.version,
             answer.position,
             _truth(answer.replayed),

@@ -5,14 +5,25 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
+from api.epochs import Epochs, tag
 from api.event_documents import EventDocuments, ShownEvent
-from api.log_reading import Limit, Position, ReadsLog, page_size, refuse_absent, stream_named, wrong_parameter
+from api.log_reading import (
+    Limit,
+    Position,
+    ReadsLog,
+    page_size,
+    refuse_absent,
+    refuse_beyond,
+    stream_named,
+    wrong_parameter,
+)
 from api.operations import Body, Handler, Operation, QueryReader
-from api.problems import EVENT_IS_UNKNOWN, LOG_UNAVAILABLE
+from api.problems import EPOCH_HAS_ENDED, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE, Problem
 from api.requests import Request
 from api.responses import GOES_ON, WrittenJson, link_to_next
 from api.service import Limits
@@ -41,6 +52,8 @@ class FeedParameters:
     """How many positions to look at; how many there can be is a setting."""
     types: Annotated[str, StringConstraints(max_length=4_000)] | None = None
     """Only events of these types, with commas between them; `customer.*` means all of a kind."""
+    epoch: UUID | None = None
+    """The epoch of the page before: whether `after` still means the same, the log may have been restored since."""
     wait: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}s?$")] | None = None
     """If there is nothing yet: how long to wait for it, as `20s`."""
 
@@ -54,6 +67,8 @@ class EventPage:
     """Where to go on; it moves on over events that were not asked for, too."""
     position: int
     """The last position of the log."""
+    epoch: UUID
+    """The epoch of the log: to be kept with `after`."""
 
 
 @described
@@ -137,9 +152,17 @@ class News:
 class EventRoutes:
     """Makes the operations that show events as they stand in the log."""
 
-    def __init__(
-        self, log: ReadsLog, documents: EventDocuments, news: News, aggregates: Iterable[Aggregate[Any]], limits: Limits
+    def __init__(  # noqa: PLR0913 - the composition root names each of them once
+        self,
+        log: ReadsLog,
+        documents: EventDocuments,
+        news: News,
+        aggregates: Iterable[Aggregate[Any]],
+        limits: Limits,
+        *,
+        epochs: Epochs,
     ) -> None:
+        self._epochs = epochs
         self._log = log
         self._documents = documents
         self._news = news
@@ -157,12 +180,13 @@ class EventRoutes:
             tag="events",
             summary="Follow the log",
             description="Events in the order of the log. Positions have no gaps: whoever goes on with `after` misses "
-            "none. With `wait` the answer comes when there is something new.",
+            "none. With `wait` the answer comes when there is something new, and with `epoch` only as long as the log "
+            "is the one that was read before.",
             roles=READS_THE_LOG,
             handler=self._feed,
             query=FeedParameters,
             answers={200: Body({"application/json": EventPage}, "A page of the log.", GOES_ON)},
-            problems=(EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
+            problems=(EPOCH_HAS_ENDED, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
         )
         for aggregate in self._aggregates:
             words = aggregate.collection.replace("-", " ")
@@ -181,7 +205,7 @@ class EventRoutes:
                     200: Body(
                         {"application/json": StreamPage},
                         "A page of the stream.",
-                        {"ETag": "The last version on this page.", **GOES_ON},
+                        {"ETag": "The last version on this page and the epoch of the log.", **GOES_ON},
                     )
                 },
                 problems=(aggregate.not_found, EVENT_IS_UNKNOWN, LOG_UNAVAILABLE),
@@ -195,6 +219,8 @@ class EventRoutes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         after = asked.after
+        await self._require_same_log(asked)
+        await refuse_beyond(after, "after", self._log)
         while True:
             events, after = await self._log.feed(after, limit, types)
             if events or loop.time() >= deadline or self._news.is_over:
@@ -202,8 +228,21 @@ class EventRoutes:
             if after == await self._log.head():
                 await self._news.wait_beyond(after, deadline - loop.time())
         head = max(after, await self._log.head())
-        body = b'{"events":%b,"after":%d,"position":%d}' % (self._documents.many(events), after, head)
-        return WrittenJson(body, headers=link_to_next(request, after=after) if after < head else None)
+        epoch = await self._require_same_log(asked)  # it may have been restored while somebody waited
+        many = self._documents.many(events)
+        body = b'{"events":%b,"after":%d,"position":%d,"epoch":"%b"}' % (many, after, head, str(epoch).encode())
+        named = {} if asked.epoch is None else {"epoch": epoch}
+        return WrittenJson(body, headers=link_to_next(request, after=after, **named) if after < head else None)
+
+    async def _require_same_log(self, asked: FeedParameters) -> UUID:
+        """The current epoch. Raises a `Problem` where the log is another one than that which was read up to `after`."""
+        if asked.epoch is None:
+            return await self._epochs.current()
+        history = await self._epochs.load()
+        if not history.holds(asked.epoch, asked.after):
+            last = history.last_position(asked.epoch)
+            raise Problem(EPOCH_HAS_ENDED, facts={"after": str(last), "epoch": str(history.current)})
+        return history.current
 
     def _stream_handler(self, aggregate: Aggregate[Any]) -> Handler:
         async def handle(request: Request) -> Response:
@@ -215,10 +254,11 @@ class EventRoutes:
             if not events or events[0].type.partition(".")[0] != aggregate.name:
                 await refuse_absent(stream, aggregate, self._log)
             version = events[-1].version if events else asked.after
+            epoch = await self._epochs.current()
             many = self._documents.many(events)
             body = b'{"id":"%b","version":%d,"events":%b}' % (str(stream).encode(), version, many)
             more = link_to_next(request, after=version) if len(found) > limit else {}
-            return WrittenJson(body, headers={"etag": f'"{version}"', **more})
+            return WrittenJson(body, headers={"etag": tag(version, epoch), **more})
 
         return handle
 

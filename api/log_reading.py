@@ -11,6 +11,7 @@ from api.problems import INVALID_PARAMETER, MOMENT_IS_NOT_OVER, FieldError, Prob
 from api.shapes import described
 from api.submissions import is_reference
 from application.aggregates import Aggregate
+from application.epochs import EpochHistory
 from application.ports import EventLog, RecordedEvent
 from application.shapes import Instant
 
@@ -41,6 +42,10 @@ class ReadsLog(EventLog, Protocol):
 
     async def events_at(self, positions: Sequence[int]) -> Sequence[RecordedEvent]:
         """The events at these positions."""
+        ...
+
+    async def epochs(self) -> EpochHistory:
+        """The epochs of the log."""
         ...
 
     async def position_at(self, moment: datetime) -> int:

@@ -23,8 +23,12 @@ _HEADERS: Mapping[str, Json] = {
         "example": "0190b7c2-7e1a-7000-8000-000000000001",
     },
     "If-Match": {
-        "description": "The version that the stream has to have, as in the ETag of an earlier answer; `*` means any.",
-        "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,9}")$'},
+        "description": "The version that the stream has to have, as in the ETag of an earlier answer; `*` means any. "
+        "Without the epoch it is one of the current epoch.",
+        "schema": {
+            "type": "string",
+            "pattern": r'^(\*|"[0-9]{1,9}(-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?")$',
+        },
         "example": '"3"',
     },
     "Correlation-Id": {
@@ -49,6 +53,7 @@ _PATH_VALUES: Mapping[str, Json] = {
         "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,99}$"},
     },
 }
+_EPOCH = {"Rapport-Epoch": {"description": "The epoch of the log.", "schema": _UUID}}
 _CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}}
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
@@ -109,6 +114,9 @@ def _described(operation: Operation, schemas: Schemas, shared: "_Shared") -> Jso
             _add_problems(answers[str(status)], problems)
         else:
             answers[str(status)] = shared.response(status, problems)
+    for answer in answers.values():
+        if "$ref" not in answer:
+            answer["headers"] = {**answer.get("headers", {}), **_EPOCH}
     described["responses"] = dict(sorted(answers.items()))
     return described
 
@@ -131,7 +139,7 @@ class _Shared:
         if len(name) > _NAME_LENGTH_MAX:
             name = f"{status}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         if name not in self.responses:
-            self.responses[name] = {"description": ""}
+            self.responses[name] = {"description": "", "headers": dict(_EPOCH)}
             _add_problems(self.responses[name], problems)
         return {"$ref": f"#/components/responses/{name}"}
 

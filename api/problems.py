@@ -134,6 +134,13 @@ MOMENT_IS_NOT_OVER = _problem(
     Retry.AFTER_CHANGE,
     "What was known at a moment can only be told when the moment is over.",
 )
+EPOCH_HAS_ENDED = _problem(
+    "epoch-has-ended",
+    409,
+    Retry.AFTER_CHANGE,
+    "Who follows the log goes on up to the end of the epoch that they name; `after` says after which position it is the"
+    " same log.",
+)
 TOO_MANY_REQUESTS = _problem(
     "too-many-requests",
     429,

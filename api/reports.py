@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.epochs import Epochs
 from api.event_documents import EventDocuments
 from api.events import READS_THE_LOG
 from api.log_reading import AsKnown, MinPosition, ReadsLog, position_of, refuse_beyond, wrong_parameter
@@ -148,7 +149,7 @@ class WithEvents(AsOf):
 class ReportRoutes:
     """Makes the operations of all reports."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each of them once
         self,
         reports: Reports,
         log: ReadsLog,
@@ -156,7 +157,9 @@ class ReportRoutes:
         limits: Limits,
         *,
         clock: Callable[[], datetime],
+        epochs: Epochs,
     ) -> None:
+        self._epochs = epochs
         self._reports = reports
         self._log = log
         self._documents = documents
@@ -237,10 +240,11 @@ class ReportRoutes:
             if is_whole:
                 pieces = self._pieces(answer, question, is_asked_for=request.method != "HEAD")
                 return Streamed(pieces, _CSV, headers)
+            answer, pages = replace(answer, next_cursor=await self._with_epoch(answer.next_cursor)), answer
             if answer.next_cursor is not None:
                 headers |= link_to_next(request, cursor=answer.next_cursor)
             if wants_csv:
-                headers[TOTAL_ROWS] = str(await self._rows(answer, question))
+                headers[TOTAL_ROWS] = str(await self._rows(pages, question))
                 return Response(answer.csv(), headers=headers, media_type=_CSV)
             return WrittenJson(answer.json(), headers=headers)
 
@@ -282,6 +286,7 @@ class ReportRoutes:
                 raise Problem(ROLE_NOT_ALLOWED, errors=[error], facts={"role": request.principal.role})
             question = await self._question(definition, asked, parameters)
             evidence = await patiently(self._reports.evidence(definition.name, question), ANSWER_SECONDS_MAX)
+            evidence = replace(evidence, next_cursor=await self._with_epoch(evidence.next_cursor))
             body = evidence.json()
             if asked.events:
                 events = self._documents.many(await self._log.events_at(evidence.positions))
@@ -294,6 +299,7 @@ class ReportRoutes:
     async def _question(self, definition: ReportDefinition, asked: AsOf, parameters: dict[str, list[str]]) -> Asked:
         """The question, at its position and moment. Of what the source knew, the report itself is told the moment."""
         now = self._clock()
+        epoch = _take_epoch(parameters)
         if asked.known_at is not None and parameters.get("knowledge") == ["source"]:
             parameters["known_at"] = [asked.known_at.isoformat()]
             position = asked.at_position
@@ -308,7 +314,13 @@ class ReportRoutes:
             )
             await patiently(waiting, self._limits.wait_seconds_max + ANSWER_SECONDS_MAX)
         moment = asked.known_at or await self._recorded_at(asked.at_position) or now
-        return Asked(parameters=parameters, moment=moment, version=asked.definition_version, position=position)
+        question = Asked(parameters=parameters, moment=moment, version=asked.definition_version, position=position)
+        if epoch is not None:
+            await self._epochs.check_cursor(epoch, question.at() or 0)
+        return question
+
+    async def _with_epoch(self, cursor: str | None) -> str | None:
+        return None if cursor is None else f"{cursor}.{await self._epochs.current()}"
 
     async def _recorded_at(self, position: int | None) -> datetime | None:
         """When the event at a position was recorded: the moment of a question that names no other."""
@@ -336,6 +348,15 @@ def _parted(request: Request, known: Sequence[DeclaredParameter]) -> tuple[dict[
             detail = "the parameter is given more than once" if name in own else "unknown parameter"
             raise wrong_parameter(parameter=shown_name([name]), detail=detail)
     return own, others
+
+
+def _take_epoch(parameters: dict[str, list[str]]) -> str | None:
+    """The epoch of a cursor, which reports know nothing of; None without a cursor."""
+    if "cursor" not in parameters:
+        return None
+    parted = [each.rpartition(".") for each in parameters["cursor"]]
+    parameters["cursor"] = [inner for inner, _, _ in parted]
+    return parted[0][2]
 
 
 def _wants_csv(request: Request, asked: str | None) -> bool:

@@ -49,7 +49,7 @@ _GIVEN_ONCE = frozenset(
     }
 )
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_ENTITY_TAG = re.compile(rb'"([0-9]{1,9})"')
+_ENTITY_TAG = re.compile(rb'"([0-9]{1,9})(?:-(%b))?"' % _UUID.pattern)
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _PSEUDONYM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
@@ -179,15 +179,15 @@ class Request(requests.Request):
         matched = _TRACEPARENT.fullmatch(self.given.get(b"traceparent", b""))
         return UUID(hex=matched[1].decode()) if matched else None
 
-    def expected_version(self) -> int | None:
-        """The version in `If-Match`; None without one, or for `*`."""
+    def expected_version(self) -> tuple[int | None, UUID | None]:
+        """The version in `If-Match`, and the epoch if it names one; None without one, or for `*`."""
         given = self.given.get(_IF_MATCH)
         if given is None or given == b"*":
-            return None
+            return None, None
         matched = _ENTITY_TAG.fullmatch(given)
         if not matched:
             raise _malformed(_IF_MATCH, 'one strong entity tag is expected, as in the ETag of an answer: "3"')
-        return int(matched[1])
+        return int(matched[1]), UUID(matched[2].decode()) if matched[2] else None
 
     def on_behalf_of(self) -> str | None:
         """The pseudonymous id in `On-Behalf-Of`."""

@@ -1,7 +1,7 @@
 """Responses: Starlette's, with what is said with every one of them, and one that is sent while the request goes on."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from urllib.parse import quote, urlencode
 
@@ -71,9 +71,16 @@ def problem_response(problem: Problem) -> Response:
 class Sending:
     """Passes an answer on to the server with what every answer says, and knows how far it has come."""
 
-    def __init__(self, send: Send, is_last: Callable[[], bool], pause_seconds_max: float) -> None:
-        """`is_last` tells whether the connection ends with this answer."""
+    def __init__(
+        self,
+        send: Send,
+        is_last: Callable[[], bool],
+        pause_seconds_max: float,
+        also: Callable[[], Iterable[tuple[bytes, bytes]]],
+    ) -> None:
+        """`is_last` tells whether the connection ends with this answer; `also` has more headers for it."""
         self._send = send
+        self._also = also
         self._is_last = is_last
         self._pause_seconds_max = pause_seconds_max
         self.status = 0
@@ -83,7 +90,7 @@ class Sending:
         """Take the next message of the answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *_OF_EVERY_ANSWER]
+            message["headers"] = [*message["headers"], *_OF_EVERY_ANSWER, *self._also()]
             if self._is_last():
                 message["headers"].append(_CLOSE)
             await self._send(message)

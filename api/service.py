@@ -79,8 +79,9 @@ class Service(FastAPI):
         limits: Limits,
         lifespan: Lifespan,
         on_stopping: Callable[[], None],
+        also: Callable[[], Iterable[tuple[bytes, bytes]]] = tuple,
     ) -> None:
-        """`on_stopping` lets go of the requests that wait for something to happen."""
+        """`on_stopping` lets go of the requests that wait for something; `also` has headers of all answers."""
         super().__init__(
             title="Rapport",
             version=VERSION,
@@ -103,6 +104,7 @@ class Service(FastAPI):
         self._requests = 0
         self._requests_of: Counter[str] = Counter()
         self._on_stopping = on_stopping
+        self._also = also
         self.is_stopping = False
         """From now on every answer ends its connection."""
 
@@ -131,7 +133,10 @@ class Service(FastAPI):
         started = time.perf_counter()
         request = scope[REQUEST] = Request(scope, receive)
         sending = Sending(
-            send, lambda: self.is_stopping or request.leaves_much_unread, self._limits.answer_pause_seconds_max
+            send,
+            lambda: self.is_stopping or request.leaves_much_unread,
+            self._limits.answer_pause_seconds_max,
+            self._also,
         )
         self._requests += 1
         try:

@@ -35,12 +35,15 @@ TABLES = (
     "text_keys",
     "principals",
     "credentials",
+    "epochs",
     # Last: what it names is refused from then on, and a backup may have been taken amid a rotation.
     "retired_key_encryption_keys",
 )
 """The tables of the log, in the order in which they are restored."""
 PRINCIPALS_SINCE = 6
 """The migration that made principals and credentials of the table `api_keys`, which older backups have."""
+EPOCHS_SINCE = 7
+"""The migration that made epochs."""
 NOT_COPIED = frozenset({("credentials", "last_used_at")})
 """Columns that change with every request, so that no digest that was noted down would ever hold: they begin anew."""
 DERIVED_TABLES = ("log_head", "migrations", "snapshots")
@@ -240,9 +243,10 @@ def _ends_with(digests: Path, known: KnownLog) -> bool:
 
 def tables_at(migration: int) -> tuple[str, ...]:
     """The tables of the log as they were after a migration, in the order in which they are restored."""
+    tables = TABLES if migration >= EPOCHS_SINCE else tuple(table for table in TABLES if table != "epochs")
     if migration >= PRINCIPALS_SINCE:
-        return TABLES
-    return tuple("api_keys" if table == "principals" else table for table in TABLES if table != "credentials")
+        return tables
+    return tuple("api_keys" if table == "principals" else table for table in tables if table != "credentials")
 
 
 def table_file(table: str) -> str:

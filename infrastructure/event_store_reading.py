@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from application.aggregates import Aggregate, Claim
 from application.commands import AGGREGATES
+from application.epochs import Epoch, EpochHistory
 from application.ports import CommandKey, EventIsUnknown, KnownCommand, LogUnavailable, RecordedEvent, Stream
 from domain.errors import Refusal
 from infrastructure.codec import (
@@ -28,6 +29,7 @@ from infrastructure.codec import (
     subject_reference,
     text_reference,
 )
+from infrastructure.epochs import QUERY
 from infrastructure.records import COLUMNS, bodies, recorded
 from infrastructure.tenant import HASH_KEY_OWNER, Tenant
 
@@ -246,6 +248,10 @@ class LogReader:
         """The last position; 0 while the log is empty."""
         rows = await self.fetch("SELECT max(position) FROM {schema}.events", ())
         return rows[0][0] or 0
+
+    async def epochs(self) -> EpochHistory:
+        """The epochs of the log."""
+        return EpochHistory([Epoch(*row) for row in await self.fetch(QUERY, ())])
 
     async def position_at(self, moment: datetime) -> int:
         """The last position that was recorded at or before a moment. Raises `MomentIsNotOver`."""

@@ -275,6 +275,7 @@ class _Place:
             migrate(operator, self._schema, self._settings.read_schema)
             operator.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
             revoked = revocations.repeat(operator, self._schema)
+            self._begin_epoch(operator, wanted.backup.manifest)
             for table in TABLES:  # so that the first queries know how much there is
                 operator.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self._schema, table)))
         return erased, revoked
@@ -315,7 +316,16 @@ class _Place:
             message = f"The table commands in {backup.folder} lacks the command of the event at position {missing[0]}."
             raise NotABackup(message)
 
+    def _begin_epoch(self, operator: Connection, manifest: Manifest) -> None:
+        """What is recorded from here on may be something else than what stood there before."""
+        operator.execute(
+            sql.SQL("SELECT {}(%s, %s)").format(sql.Identifier(self._schema, "begin_epoch")),
+            [manifest.log.position, f"restored from the backup of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"],
+        )
+
     def _load_table(self, operator: Connection, backup: Backup, table: str) -> None:
+        if table == "epochs":  # the migration has begun one
+            operator.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(self._schema, table)))
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
             sql.Identifier(self._schema, table),
             sql.SQL(", ").join(map(sql.Identifier, backup.manifest.tables[table])),

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from application.aggregates import Claim
 from application.commands import AGGREGATES
+from application.epochs import Epoch, EpochHistory
 from application.ports import (
     Appended,
     CommandKey,
@@ -35,6 +36,7 @@ from infrastructure.ids import new_id
 from infrastructure.records import recorded_now
 
 TENANT = UUID("01900000-0000-7000-8000-0000000000e0")
+FIRST_EPOCH = UUID("5f0c2c36-1d5b-4b6e-9d27-3a4f00000001")
 
 
 class InMemoryLog:
@@ -47,6 +49,7 @@ class InMemoryLog:
         """Whether a writer has asked the others to wait."""
         self.recorded: list[RecordedEvent] = []
         self.clock = clock
+        self.all_epochs = [Epoch(FIRST_EPOCH, 1, datetime(2026, 1, 1, tzinfo=UTC), "the log was begun")]
         self._told_until = datetime.min.replace(tzinfo=UTC)
         """The latest moment of which was told what was known."""
         self._commands: dict[CommandKey, KnownCommand] = {}
@@ -115,6 +118,17 @@ class InMemoryLog:
         """The last position; 0 while the log is empty."""
         self._reach()
         return len(self.recorded)
+
+    async def epochs(self) -> EpochHistory:
+        """See `ReadsLog.epochs`."""
+        self._reach()
+        return EpochHistory(self.all_epochs)
+
+    def begin_epoch(self, after: int) -> UUID:
+        """Begin one, as a restore does."""
+        epoch = Epoch(new_id(), after + 1, self.clock(), "restored")
+        self.all_epochs = [*self.all_epochs, epoch]
+        return epoch.id
 
     async def position_at(self, moment: datetime) -> int:
         """The last position that was recorded at or before a moment. Raises `MomentIsNotOver`."""

@@ -11,6 +11,7 @@ rebuilding rebuild
 catalogue  events
 history    history
 backups    backup, restore and check log
+epochs     epoch begin and list
 encryption encryption show, rotate, save and bring
 checking   verify-settings and check
 tenants    the tenant that the settings name

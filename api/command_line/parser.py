@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     _rebuild(commands)
     add_backup(commands)
     add_restore(commands)
+    _epoch(commands)
     add_encryption(commands)
     _verify_settings(commands)
     _check(commands)
@@ -157,6 +158,28 @@ def _keys(commands: Commands) -> None:
     )
     revoke.add_argument("which", metavar="KEY", help="the id of a key; or the name or id of a principal")
     for action, each in (("create", create), ("add", add), ("list", listing), ("revoke", revoke)):
+        each.set_defaults(action=action)
+        data_options(each)
+
+
+def _epoch(commands: Commands) -> None:
+    parser = command(commands, "epoch", "epochs", "list epochs of the log, or begin one after a restore by other means")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    begin = command(
+        actions,
+        "begin",
+        "epochs",
+        "say up to which position the log is what it was",
+        description="rapport restore does this by itself. After a restore of the database by other means, say the\n"
+        "last position that is the same as before: whoever follows the log is told where to begin again.",
+        examples=["rapport epoch begin --after 4711"],
+    )
+    begin.add_argument(
+        "--after", type=int, required=True, metavar="POSITION", help="the last position that is the same"
+    )
+    begin.add_argument("--reason", default="restored by other means", metavar="TEXT", help="why; it is listed")
+    listing = command(actions, "list", "epochs", "list all epochs of the log")
+    for action, each in (("begin", begin), ("list", listing)):
         each.set_defaults(action=action)
         data_options(each)
 

@@ -412,6 +412,20 @@ def test_a_read_model_that_there_is_not_cannot_be_rebuilt(capsys: Captured) -> N
     assert "there are customer_card, revenue_statistics" in capsys.readouterr().err
 
 
+# Epochs
+
+
+@pytest.mark.usefixtures("here")
+def test_an_epoch_is_begun_after_a_restore_by_other_means(capsys: Captured) -> None:
+    assert main(["epoch", "list"]) == 0
+    assert "the log was begun" in capsys.readouterr().out
+    assert main(["epoch", "begin", "--after", "0", "--reason", "restored by hand"]) == 0
+    assert "restored by hand" in capsys.readouterr().out
+    for after in ("999999", "99999999999999999999"):
+        assert main(["epoch", "begin", "--after", after]) == 1
+        assert f"the log has no position {after}" in capsys.readouterr().err
+
+
 # verify-settings and check
 
 

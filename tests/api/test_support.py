@@ -4,10 +4,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
+
 from application.commands import Role
 from infrastructure.database import Databases
 from infrastructure.settings import Settings
-from tests.api.bodies import ACME, ACME_PATH
+from tests.api.bodies import ACME, ACME_PATH, ADA
+from tests.api.running import code
 from tests.api.test_on_postgres import Opened, opened
 from tests.asynchronous import asynchronous
 
@@ -105,6 +108,28 @@ async def test_the_pages_of_an_answer_are_all_of_the_moment_of_the_first(
     assert second["question"] == first["question"]
     assert sorted(row["case_number"] for page in (first, second) for row in page["rows"]) == ["T-2", "T-3"]
     assert second["next_cursor"] is None
+
+
+@asynchronous
+async def test_a_cursor_goes_on_as_far_as_the_log_is_the_one_that_it_was(
+    databases: Databases, settings: Settings
+) -> None:
+    async with opened(databases, settings) as service:
+        await complain(service)
+        for number in (2, 3):
+            await service.send("/v1/support-cases", OPENED | {"case_number": f"T-{number}"})
+        await service.send("/v1/customers", ADA)
+        await service.project()
+        pages = ("/v1/reports/waiting_now?limit=1", "/v1/customers?limit=1")
+        first = [(page, await service.read(page)) for page in pages]
+        answers = []
+        for after in (first[0][1]["position"], 1):
+            with psycopg.connect(databases.operator) as operator:
+                operator.execute("SELECT main.begin_epoch(%s, 'restored')", [after])
+            for page, each in first:
+                answers.append(await service.clients[Role.STAFF].get(f"{page}&cursor={each['next_cursor']}"))
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 422]
+    assert {code(answer) for answer in answers[2:]} == {"invalid-parameter"}
 
 
 @asynchronous

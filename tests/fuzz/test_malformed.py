@@ -173,7 +173,7 @@ def test_raw_connections_get_an_answer_or_an_end_and_write_nothing(service: Serv
         waiting.close()
     assert max(slowest, alive) < HANG_SECONDS
     assert [outcome for outcome in outcomes if re.search(r"-> .*[25]\d\d", outcome)] == []
-    assert auditor.get("/v1/events", params={"limit": 1}).json() == {"events": [], "after": 0, "position": 0}
+    assert auditor.get("/v1/events", params={"limit": 1}).json()["position"] == 0
     assert grown < GROWTH_MEGABYTES_MAX
     with socket.create_connection(("127.0.0.1", port_of(service)), timeout=60) as connection:
         assert _answer(connection, attacks.poison) == "201", "what was smuggled would not have been accepted at all"

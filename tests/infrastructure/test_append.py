@@ -39,6 +39,7 @@ TABLES = [
     "text_keys",
     "snapshots",
     "retired_key_encryption_keys",
+    "epochs",
 ]
 FUNCTIONS = {
     "append": "rapport_service",
@@ -47,6 +48,7 @@ FUNCTIONS = {
     "position_at": "rapport_service",
     "keep_snapshot": "rapport_service",
     "note_credentials_used": "rapport_service",
+    "begin_epoch": "rapport_operator",
     "destroy_subject": "rapport_privacy",
     "destroy_text": "rapport_privacy",
     "rewrap_keys": "rapport_privacy",

@@ -20,6 +20,7 @@ from infrastructure.backup_files import MANIFEST, TABLES, Backup, NotABackup, ta
 from infrastructure.database import LOGIN_ROLES
 from infrastructure.embedded_postgres import EmbeddedPostgres, make_database
 from infrastructure.encryption import KeyEncryptionKeyMissing, KeyFile, new_key
+from infrastructure.epochs import epochs_of
 from infrastructure.erasures import Journal, JournalIsUnreadable
 from infrastructure.ids import new_id
 from infrastructure.key_rotation import Rotation
@@ -635,3 +636,52 @@ async def test_a_backup_of_the_version_before_there_were_digests_of_tables_is_re
     with psycopg.connect(databases_of(target).operator) as operator:
         keys = {key.name: key.revoked_at is None for key in Principals(operator, "main").all()}
     assert keys == {"web shop": True, "old shop": False}
+
+
+# Epochs
+
+
+@asynchronous
+async def test_each_restore_begins_an_epoch_after_the_last_position_of_the_backup(
+    source: Source, target: Settings
+) -> None:
+    async with source.place.open() as log:
+        before = await log.epochs()
+    backup = source.back_up()
+    restore(target, Wanted(backup=backup, keys=source.keys), silent)
+    async with restored_place(target).open() as log:
+        first = await log.epochs()
+        await store(log, decision(ACME, 2, ACME_BLOCKED))
+    restore(target, Wanted(backup=take(restored_place(target), source.folder / "later"), replaces=True), silent)
+    async with restored_place(target).open() as log:
+        second = await log.epochs()
+    assert first.epochs[:-1] == before.epochs
+    assert second.epochs[:-1] == first.epochs
+    assert [each.first_position for each in second.epochs[-2:]] == [5, 6]
+    assert "restored from the backup of" in second.epochs[-1].reason
+    assert (second.last_position(before.current), second.last_position(first.current)) == (4, 5)
+
+
+def test_an_epoch_is_begun_within_the_log_by_the_operator_alone(source: Source) -> None:
+    with psycopg.connect(source.place.databases.operator) as operator:
+        for after in (-1, 5, None):
+            with pytest.raises(psycopg.errors.InvalidParameterValue), operator.transaction():
+                operator.execute("SELECT main.begin_epoch(%s, 'tried')", [after])
+        operator.execute("SELECT main.begin_epoch(4, 'tried')")
+        assert epochs_of(operator, "main").epochs[-1].first_position == 5
+        operator.rollback()
+
+
+def test_a_log_from_before_has_one_epoch_the_same_wherever_it_is_upgraded(target: Settings, tmp_path: Path) -> None:
+    shutil.copytree(OLDER / "f7fb70a", tmp_path / "older")
+    saved = tmp_path / "older" / "saved"
+    KeyFile(saved).path.chmod(0o600)
+    backup = Backup.open(tmp_path / "older" / "backup")
+    found = []
+    for _ in range(2):
+        restore(target, Wanted(backup=backup, keys=saved, unchecked=True, replaces=True), silent)
+        with psycopg.connect(databases_of(target).operator) as operator:
+            found.append(epochs_of(operator, "main").epochs)
+    assert [[each.first_position for each in epochs] for epochs in found] == [[1, 5]] * 2
+    assert found[0][0].id == found[1][0].id
+    assert found[0][1].id != found[1][1].id

@@ -94,6 +94,7 @@ WAYS: Mapping[str, Way] = {
     "key-is-used-for-another-request": Way(_fields(reason="another"), is_sent_before=True),
     "occurred-in-the-future": Way(_fields(occurred_at="2199-01-01T00:00:00Z")),
     "moment-is-not-over": Way(_query("known_at=2199-01-01T00:00:00Z")),
+    "epoch-has-ended": Way(_query("after=1&epoch=0190b7c2-7e1a-7000-8000-00000000dead")),
     "read-model-not-found": Way(service="new"),
     "read-model-behind": Way(_query("min_position={position}"), service="hasty"),
     "read-model-unavailable": Way(service="without-models"),
