@@ -305,5 +305,5 @@ def serve(settings: Settings) -> int:
     service = open_service(settings, databases_of(settings))
     limits = ServerLimits(header_bytes_max=settings.header_bytes_max, drain_seconds_max=settings.drain_seconds_max)
     collect_rarely()
-    make_server(service, limits, supervision.report_ready).run(sockets=[listener])
+    make_server(service, limits, supervision.report_ready, supervision.beat).run(sockets=[listener])
     return 0

@@ -5,7 +5,7 @@ import gc
 import http
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,6 +237,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+Beat = Callable[[], Coroutine[Any, Any, None]]
+
+
 class Server(uvicorn.Server):
     """uvicorn, with an eye on slow heads, and with a stop in two steps.
 
@@ -244,15 +247,18 @@ class Server(uvicorn.Server):
     its connection. So a client that sends at that moment gets its answer and goes elsewhere with the next request.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, on_started: Callable[[], None], beat: Beat) -> None:
         super().__init__(config)
         self._service = service
         self._on_started = on_started
+        self._beat = beat
+        self._beating: asyncio.Task[None] | None = None
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self._beating = asyncio.create_task(self._beat(), name="heartbeat")  # until the event loop ends
             self._on_started()
 
     @override
@@ -276,8 +282,20 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(service: Service, limits: ServerLimits, on_started: Callable[[], None] = lambda: None) -> Server:
-    """A server for this service; `server.serve(sockets=[…])` runs it until a signal tells it to stop."""
+async def _say_nothing() -> None:
+    """Nobody asks whether the event loop turns."""
+
+
+def make_server(
+    service: Service,
+    limits: ServerLimits,
+    on_started: Callable[[], None] = lambda: None,
+    beat: Beat = _say_nothing,
+) -> Server:
+    """A server for this service; `server.serve(sockets=[…])` runs it until a signal tells it to stop.
+
+    `beat` runs beside the requests and says that the event loop turns.
+    """
     protocol = type("Protocol", (BoundedProtocol,), {"header_bytes_max": limits.header_bytes_max})
     application: Any = service
     config = uvicorn.Config(
@@ -292,7 +310,7 @@ def make_server(service: Service, limits: ServerLimits, on_started: Callable[[],
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=limits.drain_seconds_max,
     )
-    return Server(config, service, on_started)
+    return Server(config, service, on_started, beat)
 
 
 def collect_rarely() -> None:

@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import subprocess
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -25,10 +26,13 @@ class Child:
         """Processes that another one has taken the place of; they finish what they have begun."""
         self.bond: socket.socket | None = None
         self.is_ready = False
+        self._beat_at: float | None = None
+        """When it was last heard; None: it has said nothing yet."""
 
     def start(self) -> None:
         """Start the process, outside our terminal: a Ctrl-C is for the supervisor, which stops all in order."""
         self.let_go()
+        self._beat_at = None
         self.bond, theirs = socket.socketpair()
         with theirs:
             inherited = {SUPERVISOR: theirs.fileno()}
@@ -52,6 +56,7 @@ class Child:
             self._leaving.append(self._process)
         self.let_go()
         self._process, self.bond, self.is_ready = successor._process, successor.bond, successor.is_ready
+        self._beat_at = successor._beat_at
 
     def exit_status(self) -> int | None:
         """How it ended; None while it runs."""
@@ -63,12 +68,25 @@ class Child:
         return (self.exit_status() is None and self._process is not None) or bool(self._leaving)
 
     def listen(self) -> None:
-        """Take what it says over the bond; it says only that it is ready."""
+        """Take what it says over the bond: that it is ready, and that its event loop turns."""
         if self.bond is not None:
-            said = self.bond.recv(64)
+            said = self.bond.recv(4_096)
             self.is_ready = self.is_ready or READY in said
+            self._beat_at = time.monotonic() if said else self._beat_at
             if not said:
                 self.let_go()
+
+    def silent_seconds(self) -> float:
+        """For how long its event loop has not turned; 0 of one that has ended, or is not ready yet."""
+        if self._beat_at is None or self.bond is None:
+            return 0
+        return time.monotonic() - self._beat_at
+
+    def kill(self) -> None:
+        """End it at once: what is stuck listens to no other signal."""
+        self._beat_at = None
+        if self._process is not None:
+            self._process.kill()
 
     def send(self, order: signal.Signals) -> None:
         """Send it a signal, and what was before it, unless they have ended."""

@@ -159,6 +159,9 @@ class Settings(BaseModel):
     # Starting and stopping.
     drain_seconds_max: int = Field(default=30, ge=1, le=600)
     """How long a process may take to finish what it has begun, when told to stop; then it is killed."""
+    stuck_seconds_max: int = Field(default=30, ge=5, le=3_600)
+    """For how long the event loop of an API process may stand still before the process is killed and replaced. What it
+    does at once takes less than a second; a machine without memory or processors to spare may stand still longer."""
     restart_seconds_max: int = Field(default=15, ge=1, le=600)
     """Longest pause before a process that keeps dying is started again."""
 

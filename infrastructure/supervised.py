@@ -4,6 +4,7 @@ The supervisor gives each of its children one end of a socket. When the supervis
 socket ends, and so do the children. Without a supervisor all of this does nothing.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -21,6 +22,9 @@ BACKLOG = 2_048
 """Connections that wait to be accepted, as while an API process starts again; the kernel may allow fewer."""
 
 READY = b"r"
+BEAT = b"b"
+BEAT_SECONDS = 1.0
+"""How often the event loop of a process says that it turns."""
 
 
 class AddressRefused(StartRefused):
@@ -57,10 +61,19 @@ class Supervision:
 
     def report_ready(self) -> None:
         """Tell the supervisor that this process does its work."""
+        self._say(READY)
+
+    async def beat(self) -> None:
+        """Say again and again that the event loop turns; an API process that is ready and silent is taken for stuck."""
+        while self._bond is not None:
+            self._say(BEAT)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _say(self, word: bytes) -> None:
         if self._bond is not None:
             try:
-                self._bond.send(READY)
-            except OSError:  # the supervisor has just gone; the thread that waits for that ends us
+                self._bond.send(word, socket.MSG_DONTWAIT)
+            except OSError:  # the supervisor does not listen, or has gone; then the thread that waits for that ends us
                 return
 
     def _end_with_supervisor(self, bond: socket.socket) -> None:

@@ -1,9 +1,10 @@
 """`rapport serve`: one process that starts the database, the API and the projector, and keeps them running.
 
-A child that dies is started again, after a pause that grows with every early death. Told to stop, the API finishes
-its requests first, then the projector its page, then the database shuts down. A supervisor that is killed takes all of
-them with it. On SIGHUP it starts the API processes anew, one after the other, while the others serve; if its terminal
-has gone, that signal means the end.
+A child that dies is started again, after a pause that grows with every early death. An API process whose event loop
+does not turn any more is killed, and so started again: it would answer nothing, and hear no other signal. Told to stop,
+the API finishes its requests first, then the projector its page, then the database shuts down. A supervisor that is
+killed takes all of them with it. On SIGHUP it starts the API processes anew, one after the other, while the others
+serve; if its terminal has gone, that signal means the end.
 """
 
 import logging
@@ -24,7 +25,7 @@ from infrastructure.database import Databases
 from infrastructure.embedded_postgres import EmbeddedPostgres, StartInterrupted
 from infrastructure.server import prepare_and_verify
 from infrastructure.settings import Settings, StartRefused
-from infrastructure.supervised import EXIT_REFUSED, AddressRefused, listening_socket
+from infrastructure.supervised import BEAT_SECONDS, EXIT_REFUSED, AddressRefused, listening_socket
 
 API_COMMAND = (sys.executable, "-m", "api.command_line", "api-process")
 PROJECTOR_COMMAND = (sys.executable, "-m", "api.command_line", "projector-process")
@@ -188,7 +189,8 @@ class Supervisor:
                 renewal.step()
                 starts = [each.start_at - time.monotonic() for each in kept if each.start_at is not None]
                 children = [*apis, *projectors, *renewal.under_way]
-                _wait(wakeups, children, max(0, min(starts)) if starts else None)
+                _wait(wakeups, children, min([max(0, each) for each in starts] + [BEAT_SECONDS]))
+                self._end_stuck(apis, wakeups)
                 if not announced and all(child.is_ready for child in (*apis, *projectors)):
                     announced = True
                     self._on_ready(address)
@@ -202,6 +204,16 @@ class Supervisor:
             listener.close()
             self._end([*apis, *renewal.under_way], wakeups)
             self._end(projectors, wakeups)
+
+    def _end_stuck(self, children: Sequence[Child], wakeups: socket.socket) -> None:
+        """Kill those whose event loop stands still."""
+        seconds_max = self._settings.stuck_seconds_max
+        for child in children:
+            if child.silent_seconds() > seconds_max:
+                _wait(wakeups, [child], 0)  # we may have stood still ourselves, and not have listened
+            if (silent := child.silent_seconds()) > seconds_max:
+                _log.error("An API process has been stuck for %.0f s: it is killed, and started again.", silent)
+                child.kill()
 
     def _kept(
         self, name: str, start: Callable[[], None], exit_status: Callable[[], int | None], start_at: float | None = None

@@ -1,7 +1,7 @@
 """Facts of support cases that a question selects, and what all reports on such facts have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -124,6 +124,35 @@ async def count(snapshot: Snapshot, selection: Selection, tables: Sequence[str])
     return int(rows[0][0])
 
 
+_UNCHANGED: Final = """
+    (WITH RECURSIVE told AS (
+        SELECT case_id, number, position, started_by, ended_by, ({figures}) AS figures FROM {table} WHERE {selected}
+        UNION ALL
+        SELECT told.case_id, told.number, earlier.position, told.started_by, told.ended_by, told.figures
+          FROM told JOIN {table} earlier ON earlier.superseded_at_position = told.position
+               AND earlier.case_id = told.case_id AND earlier.number = told.number
+         WHERE ({earlier_figures}) IS NOT DISTINCT FROM told.figures
+    )
+    SELECT unnest(ARRAY[min(started_by), min(ended_by), min(position)]) AS position
+      FROM told GROUP BY case_id, number)"""
+"""Facts are replaced by each event that changes anything of them. One who asks about some of it learns since which
+event just this has been as it is: that is the first of the versions that say the same."""
+
+
+def _behind_facts(table: str, selection: Selection, figures: Iterable[str]) -> str:
+    """A query: what started and stopped the clocks of facts, and what last changed what is told of them."""
+    people = ("staff_id",) if selection.hides_small_groups else ()
+    columns = (each for each in selection.columns if each != "month")
+    told = dict.fromkeys(["at", "started_by", "ended_by", *columns, *selection.where, *people, *figures])
+    written = "ROW({})".format
+    return (
+        _UNCHANGED.replace("{figures}", written(", ".join(told)))
+        .replace("{earlier_figures}", written(", ".join(f"earlier.{each}" for each in told)))
+        .replace("{table}", f"{{{table}}}")
+        .replace("{selected}", selection.condition)
+    )
+
+
 class FactsReport(ABC):
     """A report on facts of a window, by up to two dimensions."""
 
@@ -132,6 +161,10 @@ class FactsReport(ABC):
     @abstractmethod
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """The tables of the facts that are asked about, each once, and how what was asked is repeated."""
+
+    @abstractmethod
+    def figures(self, question: Question, table: str) -> Iterable[str]:
+        """The columns of facts that say what is asked about them."""
 
     def only(self, _question: Question) -> str:
         """A further condition on the facts, beginning with AND."""
@@ -169,7 +202,7 @@ class FactsReport(ABC):
         return selection, asked, question.page(asked)
 
     async def evidence(self, snapshot: Snapshot, parameters: Parameters) -> Evidence:
-        """See `Report.evidence`: what started and stopped the clocks, and what made it known last."""
+        """See `Report.evidence`: what started and stopped the clocks, and what last changed what is told of them."""
         _, asked, _ = self.read(snapshot, parameters)
         question = Question(self.definition, parameters)
         limit, last = question.page(["evidence", asked])
@@ -194,7 +227,4 @@ class FactsReport(ABC):
         """Queries of the positions behind the figures of a selection."""
         tables, _ = self.tables(question)
         for table in tables:
-            yield (
-                f"SELECT unnest(ARRAY[started_by, ended_by, position]) AS position FROM {{{table}}} "
-                f"WHERE {selection.condition}"
-            )
+            yield _behind_facts(table, selection, self.figures(question, table))

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from domain.case_events import SatisfactionScale
 from domain.case_facts import TIMES, TIMES_OF, FactKind, FactName
-from domain.case_figures import WINDOW_DAYS
+from domain.case_figures import WINDOW_DAYS, BusinessRule
 from domain.case_timeline import Reason
 from projections.read_model import Snapshot
 from projections.reports import Parameter, Parameters, Question, ReportAnswer, ReportDefinition, Row, Word, next_cursor
@@ -27,7 +27,7 @@ from projections.support_selection import (
     after_row,
     shown_keys,
 )
-from projections.support_tables import NOBODY, NONE, TABLE_OF_JUDGEMENT, TABLE_OF_TIME, TABLES
+from projections.support_tables import NOBODY, NONE, TABLE_OF_JUDGEMENT, TABLE_OF_TIME, TABLES, figures_of
 from projections.support_times import count_facts
 
 _VALID_AT: Final = Parameter("valid_at", "Instant as of which is judged; absent: now, or `known_at`.", value=datetime)
@@ -188,10 +188,18 @@ class SupportOutcomesReport(FactsReport):
 
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
-        names = question.listed("measure", MEANINGS, len(MEANINGS)) or tuple(map(str, MEANINGS))
+        names = _measures_of(question)
         tables = [TABLE_OF_JUDGEMENT[FactName(name)] for name in names]
         tables += _COUNTED_WITH_REOPENED if FactName.REOPENED in names else ()
         return [*dict.fromkeys(tables)], {"measure": list(names)}
+
+    def figures(self, question: Question, table: str) -> Iterable[str]:
+        """See `FactsReport.figures`."""
+        return (
+            column
+            for name in _measures_of(question)
+            for column in figures_of(FactName(name), table, BusinessRule.INTEGRATE)
+        )
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""
@@ -224,6 +232,10 @@ class SupportOutcomesReport(FactsReport):
             rows=tuple(_row(selection, "measure", row, _outcome(row[0], row[-len(sums) :])) for row in rows[: page[0]]),
             next_cursor=next_cursor(snapshot, asked, [row[: 1 + len(selection.by)] for row in rows], page[0]),
         )
+
+
+def _measures_of(question: Question) -> Sequence[str]:
+    return question.listed("measure", MEANINGS, len(MEANINGS)) or tuple(map(str, MEANINGS))
 
 
 _COUNTED_WITH_REOPENED: Final = (TABLES[FactKind.REOPENING], TABLES[FactKind.FURTHER_RESOLUTION])
@@ -350,6 +362,10 @@ class SupportSatisfactionReport(FactsReport):
     def tables(self, question: Question) -> tuple[Sequence[str], Row]:
         """See `FactsReport.tables`."""
         return [TABLES[FactKind.INVITATION], TABLES[FactKind.ANSWER]], {"scale": _scales(question)}
+
+    def figures(self, _question: Question, table: str) -> Iterable[str]:
+        """See `FactsReport.figures`."""
+        return "scale", "score" if table == TABLES[FactKind.ANSWER] else "answered"
 
     def only(self, question: Question) -> str:
         """See `FactsReport.only`."""

@@ -1,6 +1,6 @@
 """The report on response times: what its figures mean, how they are asked for and how they are answered."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,7 +44,7 @@ from projections.support_selection import (
     microseconds_between,
     shown_keys,
 )
-from projections.support_tables import BUCKETED, TABLE_OF_TIME
+from projections.support_tables import BUCKETED, TABLE_OF_TIME, figures_of
 from projections.support_times import ENOUGH, Group, Times, behind_running, count_facts, groups
 
 USUAL: Final = BUCKETED
@@ -132,6 +132,11 @@ class TimesReport(FactsReport):
     def selections(self, snapshot: Snapshot, parameters: Parameters) -> Sequence[Selection]:
         """See `FactsReport.selections`: nothing runs beyond the window."""
         return tuple(up_to_its_end(each) for each in super().selections(snapshot, parameters))
+
+    def figures(self, question: Question, table: str) -> Iterable[str]:
+        """See `FactsReport.figures`."""
+        rule = business_rule_of(question)
+        return (column for name in measures_of(question) for column in figures_of(name, table, rule))
 
     def behind(self, selection: Selection, question: Question) -> Iterator[str]:
         """See `FactsReport.behind`: also what is still running."""

@@ -230,6 +230,17 @@ CALENDARS: Final = Table(
 FACTS: Final = tuple(_fact_table(kind) for kind in TABLES)
 
 
+def figures_of(name: FactName, table: str, rule: str) -> list[str]:
+    """The columns of a table of facts that say what is told of a measure."""
+    if TABLE_OF_TIME.get(name) == table:
+        of_rule = [f"{name}_{rule}"] if rule in OTHER_RULES else []
+        return [*(f"{name}_{clock}" for clock in CLOCKS), *of_rule, "reason"]
+    if TABLE_OF_JUDGEMENT.get(name) == table:
+        is_timed = any(table == TABLES[kind] for kind in TIMES_OF)
+        return [str(name), f"{name}_settled_at", *(["reason"] if is_timed else [])]
+    return []
+
+
 # Sums
 
 

@@ -389,8 +389,10 @@ def running_phases(selection: Selection, name: FactName) -> str:
 def behind_running(selection: Selection, names: Iterable[FactName]) -> Iterator[str]:
     """Queries of the positions behind what is running: what started it, and what told so last."""
     for phases in dict.fromkeys(running_phases(selection, name) for name in names):
+        # Which event made the case what it is counted by is told where it is counted by anything.
+        behind = "began_by, position" if selection.columns or selection.where else "began_by"
         if phases:
-            yield f"SELECT unnest(ARRAY[began_by, position]) AS position FROM ({phases}) running"
+            yield f"SELECT unnest(ARRAY[{behind}]) AS position FROM ({phases}) running"
 
 
 async def running(

@@ -48,7 +48,7 @@ except StartRefused as refusal:
 """
 
 STAND_IN = """
-import os, signal, sys, threading
+import asyncio, os, signal, sys, threading
 from infrastructure.settings import Settings
 from infrastructure.supervised import EXIT_REFUSED, Supervision, listening_socket
 
@@ -70,6 +70,8 @@ if "refuse" in manners or (settings.data / "refuse").exists():
 if name == "API":
     threading.Thread(target=greet, args=[listening_socket(settings)], daemon=True).start()
 supervision.report_ready()
+if name == "API":
+    threading.Thread(target=asyncio.run, args=[supervision.beat()], daemon=True).start()
 signal.sigwait([signal.SIGTERM])
 if "stubborn" in manners:
     say("goes on")
@@ -202,6 +204,16 @@ def test_a_child_that_is_killed_is_started_again(serve: Serve, beside: Settings,
     os.kill(killed, signal.SIGKILL)
     serving.hear(rf"The {name} process has ended with status -9; it starts again in 0\.1 s\.")
     assert int(serving.hear(rf"{name} started (\d+)")[1]) != killed
+
+
+def test_an_api_process_whose_event_loop_stands_still_is_replaced(serve: Serve, beside: Settings) -> None:
+    serving = serve(beside.model_copy(update={"stuck_seconds_max": 5}))
+    stuck = int(serving.hear(r"API started (\d+)")[1])
+    serving.hear("ready")
+    os.kill(stuck, signal.SIGSTOP)
+    serving.hear(r"An API process has been stuck for \d s:")
+    serving.hear("The API process has ended with status -9")
+    assert int(serving.hear(r"API started (\d+)")[1]) != stuck
 
 
 def test_who_connects_while_the_api_starts_again_is_served_by_the_next(serve: Serve, beside: Settings) -> None:
