@@ -132,6 +132,17 @@ async def test_a_command_is_the_same_with_an_upgrade_and_without() -> None:
         assert (first[0], again[0], again[2]) == (201, 200, first[2] | {"replayed": True})
 
 
+@each_upgrade
+@asynchronous
+async def test_who_waits_to_be_asked_for_the_body_is_asked_once(upgrade: tuple[str, ...]) -> None:
+    sent = post(REGISTER, *upgrade, "Expect: 100-continue")
+    async with listening() as server, server.connected() as (reader, writer):
+        writer.write(sent[: -len(REGISTER)])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(REGISTER)
+        assert (await answer(reader))[0] == 201
+
+
 # What stands behind a body is no header
 
 TRAILERS = {
