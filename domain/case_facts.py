@@ -309,7 +309,7 @@ def _satisfaction(timeline: CaseTimeline) -> Iterator[CaseFact]:
         answer = answered.get(requested.invitation)
         ended_by = timeline.opened_by if answer is None else answer.position
         sent = _Stop(at, timeline.opened_by, ended_by, counted_by(timeline, at))
-        verdict = Verdict(value=answer is not None, settled_at=at)
+        verdict = Verdict(value=answer is not None, settled_at=at if answer is None else answer.at)
         yield CaseFact(FactKind.INVITATION, number, *sent, judgements=(verdict,), scale=requested.scale)
         if answer is not None:
             given = _Stop(answer.at, timeline.opened_by, answer.position, counted_by(timeline, answer.at))

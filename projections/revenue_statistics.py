@@ -43,8 +43,8 @@ WITHDRAWN: Final = (
     Withdrawn(
         1,
         "Sums without postings are 0.00 in the reporting currency and no zero is negative; what earlier credit notes "
-        "left by rounding is shown; a year before 29 February is 28 February, and a year before 28 February is not the "
-        "29th as well; with knowledge=source categories are those that the source knew; evidence names nothing but the "
+        "left by rounding is shown; a year before 29 February is 28 February, and one before 28 February not the 29th "
+        "as well; with knowledge=source categories are those that the source knew; evidence names nothing but the "
         "postings and the categories that a figure rests on.",
     ),
 )

@@ -112,7 +112,8 @@ class SupportComparisonReport(TimesReport):
         """See `TimesReport.selections`: the base window, and the other one."""
         selection, _, _ = self.read(snapshot, parameters)
         base_window, _ = read_window(Question(self.definition, parameters), snapshot.policy, _BASE)
-        return tuple(up_to_its_end(each) for each in (replace(selection, window=base_window), selection))
+        base = replace(selection, window=base_window.up_to(selection.valid_at))
+        return tuple(up_to_its_end(each) for each in (base, selection))
 
     async def run(self, snapshot: Snapshot, parameters: Parameters) -> ReportAnswer:
         """See `Report.run`."""

@@ -48,6 +48,8 @@ class Selection:
     basis: str
     where: Mapping[str, object]
     as_of: datetime
+    valid_at: datetime
+    """What happened from this instant on had not happened yet."""
     has_own_days: bool
     """Whether its days and months are those of the tenant's zone, which facts have at hand."""
     hides_small_groups: bool
@@ -79,8 +81,10 @@ class Selection:
     @property
     def condition(self) -> str:
         """A condition that picks facts."""
+        happened = " AND at < %(valid_at)s" if self.basis == "opened" else ""
         return (
-            f"{VISIBLE} AND {self.instant} >= %(first)s AND {self.instant} < %(end)s{condition(self.where)}{self.only}"
+            f"{VISIBLE} AND {self.instant} >= %(first)s AND {self.instant} < %(end)s{happened}"
+            f"{condition(self.where)}{self.only}"
         )
 
     def values(self, snapshot: Snapshot) -> dict[str, object]:
@@ -91,6 +95,7 @@ class Selection:
             "zone": self.window.zone.key,
             "position": snapshot.position,
             "as_of": self.as_of,
+            "valid_at": self.valid_at,
             **values_of(self.where),
         }
 
@@ -143,11 +148,12 @@ class FactsReport(ABC):
         as_of = read_moment(question) if "valid_at" in taken else window.ends_at
         _, said = self.tables(question)
         selection = Selection(
-            window=window,
+            window=window.up_to(as_of),
             by=by,
             basis=str(said.get("basis", "event")),
             where=where,
             as_of=as_of,
+            valid_at=as_of,
             has_own_days=window.zone.key == policy.time_zone,
             hides_small_groups=hides_small_groups(by, where, policy),
             business_rule=str(said.get("business_rule", BusinessRule.INTEGRATE)),

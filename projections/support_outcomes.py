@@ -266,7 +266,7 @@ def _happened(selection: Selection, table: str) -> str:
     """What is counted beside the judgement whether cases were reopened."""
     return (
         f"SELECT '{FactName.REOPENED}', {', '.join(_named(selection))}, NULL::boolean, NULL::boolean, '{table}', 1 "
-        f"FROM {{{table}}} WHERE {selection.condition} AND at <= %(as_of)s"
+        f"FROM {{{table}}} WHERE {selection.condition}"
     )
 
 
@@ -293,7 +293,7 @@ _NPS_NEGATIVE: Final = 6
 """Up to which score an answer is that of a detractor."""
 _ANSWERS: Final = (
     Word("sent", "Invitations sent in the window.", int),
-    Word("answered", "Of these, invitations that were answered, whenever that was.", int),
+    Word("answered", "Of these, invitations that were answered, whenever that was until `valid_at`.", int),
     *_words_of_rate("response_rate", "answered / sent, to six places."),
     Word("n", "Answers given in the window; of several to one invitation the first.", int),
     Word("mean", "The mean score, to six places.", Decimal),
@@ -368,7 +368,7 @@ class SupportSatisfactionReport(FactsReport):
             f"count(*) FILTER (WHERE called = 'nps' AND score <= {_NPS_NEGATIVE})",
         )
         facts = [
-            _said(selection, FactKind.INVITATION, "NULL::integer", "answered"),
+            _said(selection, FactKind.INVITATION, "NULL::integer", "answered AND answered_settled_at < %(as_of)s"),
             _said(selection, FactKind.ANSWER, "score", "NULL::boolean"),
         ]
         found = await _groups(snapshot, selection, _Sums(facts, sums), page)

@@ -120,7 +120,9 @@ BUSINESS_RULE: Final = Parameter(
     values=tuple(BusinessRule),
 )
 RUNNING_AT: Final = Parameter(
-    "valid_at", "Instant as of which is told what is still running; absent: now, or `known_at`.", value=datetime
+    "valid_at",
+    "Instant as of which is told what had stopped and what was still running; absent: now, or `known_at`.",
+    value=datetime,
 )
 
 

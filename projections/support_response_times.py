@@ -57,7 +57,8 @@ WITHDRAWN: Final = (
         "The first response by a human starts again only where the customer reopens. "
         "A classification without a product removes it. "
         "A date that a time zone skipped has no hours. "
-        "The interval of a median is that of Price and Bonett as printed.",
+        "The interval of a median is that of Price and Bonett as printed. "
+        "With `valid_at` in the past nothing counts that happened later.",
     ),
 )
 

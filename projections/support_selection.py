@@ -4,7 +4,7 @@ All of them take `where`, `by`, `tz` and `valid_at`, and obey what the tenant ha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -101,6 +101,26 @@ class LocalWindow:
 
     days: Window
     zone: ZoneInfo
+    until: datetime | None = None
+    """Nothing counts from this instant on, where that is before the end of its last day."""
+
+    def up_to(self, moment: datetime) -> "LocalWindow":
+        """The same, but that it ends at a moment at the latest: what came later was not so yet."""
+        return replace(self, until=moment) if moment < self.ends_at else self
+
+    @property
+    def whole_days(self) -> Window:
+        """Those of its days that belong to it as a whole."""
+        if self.until is None:
+            return self.days
+        return Window(self.days.first, max(self.days.first, self.until.astimezone(self.zone).date()))
+
+    @property
+    def rest(self) -> tuple[datetime, datetime] | None:
+        """What belongs to it of the day on which it ends, if that is cut."""
+        if self.until is None:
+            return None
+        return max(self.starts_at, self._midnight(self.whole_days.end)), self.until
 
     @property
     def starts_at(self) -> datetime:
@@ -110,7 +130,7 @@ class LocalWindow:
     @property
     def ends_at(self) -> datetime:
         """The first instant that does not belong to it."""
-        return self._midnight(self.days.end)
+        return self._midnight(self.days.end) if self.until is None else self.until
 
     def _midnight(self, day: date) -> datetime:
         return datetime.combine(day, time.min, self.zone).astimezone(UTC)

@@ -163,6 +163,7 @@ async def sums(
     snapshot: Snapshot, selection: Selection, name: FactName, wanted: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[Keys, Group]:
     """The groups in which something has stopped, with how many there are in each bucket."""
+    selection = await _without_needless_cut(snapshot, selection, name)
     rows = await snapshot.fetch(
         _SUMS,
         {**selection.values(snapshot), **_values_of_only(wanted), "measure": str(name)},
@@ -184,15 +185,29 @@ async def sums(
     return found
 
 
+async def _without_needless_cut(snapshot: Snapshot, selection: Selection, name: FactName) -> Selection:
+    """The same question, with a window of whole days where nothing lies behind the moment at which it is cut.
+
+    So it is whenever one asks as of now, and then whole months are summed already.
+    """
+    if selection.window.until is None or _roll_up(snapshot, selection) is None:
+        return selection
+    ((is_cut,),) = await snapshot.fetch(
+        f"SELECT EXISTS (SELECT FROM {{{TABLE_OF_TIME[name]}}} WHERE at >= %(end)s)", selection.values(snapshot)
+    )
+    return selection if is_cut else replace(selection, window=replace(selection.window, until=None))
+
+
 async def count_facts(snapshot: Snapshot, selection: Selection, names: Iterable[FactName]) -> int:
     """How many facts there are, of which these are times."""
     undivided = replace(selection, by=())
     counts = 0
     for name in {TABLE_OF_TIME[name]: name for name in names}.values():
+        asked = await _without_needless_cut(snapshot, undivided, name)
         ((facts,),) = await snapshot.fetch(
-            f"SELECT coalesce(sum(facts), 0)::bigint FROM ({' UNION ALL '.join(_parts(snapshot, undivided, name))}) "
+            f"SELECT coalesce(sum(facts), 0)::bigint FROM ({' UNION ALL '.join(_parts(snapshot, asked, name))}) "
             f"parts WHERE clock = '{CLOCKS[0]}'",
-            {**undivided.values(snapshot), "measure": str(name)},
+            {**asked.values(snapshot), "measure": str(name)},
         )
         counts += facts
     return counts
@@ -205,7 +220,8 @@ def _parts(snapshot: Snapshot, selection: Selection, name: FactName) -> Iterator
         yield _of_facts(selection, name, selection.condition)
         return
     blocks, tail = cover(snapshot.position, roll_up.levels)
-    months = selection.window.days.whole_months()
+    days = selection.window.whole_days
+    months = days.whole_months()
     where, columns = condition(selection.where), selection.columns
     named = "".join("period AS month, " if each == "month" else f"{each}, " for each in columns)
     yield (
@@ -215,8 +231,11 @@ def _parts(snapshot: Snapshot, selection: Selection, name: FactName) -> Iterator
     for column, sign in (("position", ""), ("superseded_at_position", "-")):
         since = f"{column} >= {tail} AND {column} <= %(position)s"
         yield _of_facts(selection, name, f"{since} AND {_within(months, 'month')}{where}", sign)
-    for edge in selection.window.days.edges():
+    for edge in days.edges():
         yield _of_facts(selection, name, f"{VISIBLE} AND {_within(edge, 'day')}{where}")
+    if selection.window.rest is not None:
+        first, end = selection.window.rest
+        yield _of_facts(selection, name, f"{VISIBLE} AND at >= '{first}' AND at < '{end}'{where}")
 
 
 def _within(days: Window, column: str) -> str:

@@ -564,6 +564,60 @@ def test_satisfaction_is_what_customers_answered(support: Folded) -> None:
         assert row["net_score"] is None if net is None else float(row["net_score"]) == pytest.approx(net, abs=1e-6)
 
 
+MOMENT_QUESTIONS: list[tuple[Report, Parameters]] = [
+    *((REPORT, {"by": [by]}) for by in ("", "priority", "month,kind", "owner", "team,category")),
+    *((REPORT, {"basis": ["opened"], "by": [by]}) for by in ("", "month")),
+    (REPORT, {"where": ["channel:email"], "from": ["2026-06-09"]}),
+    (REPORT, {"tz": ["Pacific/Auckland"]}),
+    (REPORT, {"business_rule": ["last_schedule"]}),
+    (SupportComparisonReport(), {"base_to": ["2026-06-12"], "from": ["2026-06-09"]}),
+    *((SupportOutcomesReport(), {"by": [by]}) for by in ("", "month", "priority")),
+    *((SupportSatisfactionReport(), {"by": [by]}) for by in ("", "kind")),
+]
+
+
+def test_nothing_counts_that_had_not_happened_yet_at_the_moment(support: Folded, summed: str) -> None:
+    """The same question with `to` set to the moment has the same figures; also where the moment is amid a day."""
+    log = random_support(3, cases=10, events=200).log
+    support.zone = BERLIN
+    support.fold(log, page_size=50)
+    position, changed = log.head(), set()
+    for report, question in MOMENT_QUESTIONS:
+        taken = {name: value for name, value in question.items() if value != [""]}
+        if "measure" in {each.name for each in report.definition.parameters} and report is REPORT:
+            taken["measure"] = [",".join(TIMES)]
+        before: Any = None
+        for day in (date(2026, 6, 10), date(2026, 6, 11), date(2026, 6, 16)):
+            moment = datetime.combine(day, datetime.min.time(), ZoneInfo(taken.get("tz", ["Europe/Berlin"])[0]))
+            at = {**taken, "valid_at": [moment.isoformat()]}
+            answer = ask(support, report, position, at)
+            with_end = ask(support, report, position, {**at, "to": [day.isoformat()]})
+            assert (answer.rows, answer.n) == (with_end.rows, with_end.n), (summed, report.definition.name, question)
+            changed.add((report.definition.name, answer.n != before))
+            before = answer.n
+    assert {name for name, has_changed in changed if has_changed} >= {
+        each.definition.name for each, _ in MOMENT_QUESTIONS
+    }
+
+
+@pytest.mark.parametrize("basis", ["event", "opened"])
+@pytest.mark.usefixtures("summed")
+def test_amid_a_day_what_had_stopped_before_counts(support: Folded, basis: str) -> None:
+    log = random_support(3, cases=10, events=200).log
+    support.zone = BERLIN
+    support.fold(log, page_size=50)
+    facts = [each.of for each in counted(list(expected(log, log.head())))]
+    for moment in (datetime(2026, 6, 11, 9, 20, tzinfo=UTC), max(fact.at for fact in facts)):
+        rows = ask(
+            support,
+            REPORT,
+            log.head(),
+            {"measure": [",".join(TIMES)], "basis": [basis], "valid_at": [moment.isoformat()]},
+        ).rows
+        stopped = Counter(str(fact.name) for fact in facts if fact.at < moment and fact.calendar is not None)
+        assert {row["measure"]: row["calendar_n"] for row in rows} == {name: stopped[name] for name in TIMES}
+
+
 # Who waits, and how many are open
 
 
