@@ -1,9 +1,10 @@
 """Reading the entries of support cases into timelines; what they mean is said in `domain.case_timeline`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from domain.case_conversation import Conversation, Left, Waiting
 from domain.case_events import (
@@ -59,7 +60,7 @@ from domain.service_calendar import CalendarId
 from domain.values import StaffId
 
 _LOOKING_BACK: Final = (CaseOpened, CustomerIdentified, NoReplyNeededMarked, AnotherCaseMerged)
-"""Events that change what happened before them, or by what it is counted."""
+"""Events that change what happened before them, or by what it is counted, or for which another case has to be read."""
 _UNANSWERED: Final = {
     CaseStatus.RESOLVED: Reason.RESOLVED_WITHOUT_REPLY,
     CaseStatus.CLOSED: Reason.RESOLVED_WITHOUT_REPLY,
@@ -99,27 +100,44 @@ def timelines(
         _read(case_id, told, readers)
     read = {case_id: reader.timeline() for case_id, reader in readers.items()}
     if len(read) > 1:
-        return {case_id: _with_reply_elsewhere(timeline, read) for case_id, timeline in read.items()}
+        return {case_id: with_reply_elsewhere(timeline, read) for case_id, timeline in read.items()}
     return read
 
 
 def _read(case_id: CaseId, told: Mapping[CaseId, Sequence[CaseEntry]], readers: dict[CaseId, "CaseReader"]) -> None:
-    """Read a case, after those that were merged into it."""
-    entries = told.get(case_id, ())
-    if case_id in readers or not any(type(entry.event) is CaseOpened for entry in entries):
-        return
-    reader = readers[case_id] = CaseReader(entries)
-    merged = [entry.event.case_id for entry in entries if type(entry.event) is AnotherCaseMerged]
-    for other in merged:
-        _read(other, told, readers)
-    reader.read({other: readers[other].left for other in merged if other in readers})
+    """Read a case, after those that were merged into it; however long their chain is."""
+    ahead = [case_id]
+    begun: list[tuple[CaseReader, list[CaseId]]] = []
+    """Each with the cases that were merged into it, which are read before it."""
+    while ahead:
+        one = ahead.pop()
+        if one is _READ:
+            reader, merged = begun.pop()
+            reader.read({other: readers[other].left for other in merged if other in readers})
+            continue
+        entries = told.get(one, ())
+        if one in readers or not is_opened(entries):
+            continue
+        readers[one] = CaseReader(entries)
+        merged = [entry.event.case_id for entry in entries if type(entry.event) is AnotherCaseMerged]
+        begun.append((readers[one], merged))
+        ahead += [_READ, *reversed(merged)]
 
 
-def _with_reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]) -> CaseTimeline:
+_READ: Final = CaseId(UUID(int=0))
+"""Stands where all that were merged into a case have been read."""
+
+
+def is_opened(entries: Iterable[CaseEntry]) -> bool:
+    """Whether there is a case yet, and not only something that happened before its opening was recorded."""
+    return any(type(entry.event) is CaseOpened for entry in entries)
+
+
+def with_reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]) -> CaseTimeline:
     """With the first response that a merged case gets from the case that it goes on in."""
     if timeline.first_response.reason is not Reason.MERGED:
         return timeline
-    reply, reason, awaited = _reply_elsewhere(timeline, read)
+    reply, reason, awaited = reply_elsewhere(timeline, read)
     return replace(
         timeline,
         first_response=replace(timeline.first_response, reply=reply, reason=reason),
@@ -128,7 +146,7 @@ def _with_reply_elsewhere(timeline: CaseTimeline, read: Mapping[CaseId, CaseTime
     )
 
 
-def _reply_elsewhere(
+def reply_elsewhere(
     timeline: CaseTimeline, read: Mapping[CaseId, CaseTimeline]
 ) -> tuple[Reply | None, Reason | None, tuple[Span, ...]]:
     """The first public reply of a person after the merge, in the case that this one goes on in, or where that does.
@@ -142,15 +160,20 @@ def _reply_elsewhere(
             break
         timeline = read[into]
         reply = next((reply for reply in timeline.replies if (reply.at, reply.position) > (since, merged_by)), None)
-        awaited += _active(timeline, since, None if reply is None else reply.at)
+        awaited += active_spans(timeline, since, None if reply is None else reply.at)
         if reply is not None:
             return reply, None, tuple(awaited)
         if timeline.status is not CaseStatus.MERGED:
-            return None, _UNANSWERED.get(timeline.status, Reason.NO_REPLY_YET), tuple(awaited)
+            return None, why_unanswered(timeline.status), tuple(awaited)
     return None, Reason.MERGED, tuple(awaited)
 
 
-def _active(timeline: CaseTimeline, since: datetime, until: datetime | None) -> Iterator[Span]:
+def why_unanswered(status: CaseStatus) -> Reason:
+    """Why nobody has replied in a case that is in this state."""
+    return _UNANSWERED.get(status, Reason.NO_REPLY_YET)
+
+
+def active_spans(timeline: CaseTimeline, since: datetime, until: datetime | None) -> Iterator[Span]:
     """While a case was active, from an instant on and until another one if there is one."""
     for one in timeline.intervals:
         ends = [end for end in (one.ended_at, until) if end is not None]
@@ -201,13 +224,16 @@ class CaseReader:
         self._entries = ()
         return self
 
-    def go_on(self, entry: CaseEntry) -> datetime | None:
+    def go_on(self, entry: CaseEntry, left: Left | None = None) -> datetime | None:
         """Read one more entry, which was recorded after all that were read; from which instant on it changes anything.
 
-        None if all has to be read again, because the entry changes what was before it.
+        Where another case was merged, `left` is what that one leaves. None if all has to be read again, because the
+        entry changes what was before it.
         """
         place = _place(entry)
-        if type(entry.event) in _LOOKING_BACK or place < self._last:
+        if left is not None and type(entry.event) is AnotherCaseMerged and place >= self._last:
+            self._merged = {entry.event.case_id: left}
+        elif type(entry.event) in _LOOKING_BACK or place < self._last:
             return None
         self._last = place
         began = self._said.human_since

@@ -4,7 +4,8 @@ The models that are up to date form a *group*: one projector at a time holds the
 once, decodes each event once and only if some model wants it, and gives it to every model in a transaction of its own,
 which also moves the model's checkpoint from where the page began: whatever is killed when, each event takes effect
 once. A model that fails for a passing reason, lags behind or is being rebuilt leaves the group and goes alone until it
-has caught up.
+has caught up. Where a page takes longer than a transaction may, its model goes on alone in smaller steps, which grow
+again with each one that succeeds.
 
 An event that cannot be folded stops the model just before it, for everybody to see in `builds`; it is never skipped.
 The others go on. The model is tried again when a projector starts, which is when the program may have been mended.
@@ -13,7 +14,7 @@ The others go on. The model is tried again when a projector starts, which is whe
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
@@ -44,6 +45,15 @@ _LOG = logging.getLogger(__name__)
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 """What is raised when the server, or the connection to it, has gone: the last, when we stood still for too long."""
+
+_TOOK_TOO_LONG = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.QueryCanceled,
+)
+"""What is raised when the server has given up a page, because it took longer than a transaction may."""
+_SHRINKING = 4
+"""A page that took too long is begun again with a fourth of the events: 2,000 become one within six tries."""
 
 Progress = Callable[[int, int], None]
 """Is told the position that a rebuild has come to, and the position of the log's end."""
@@ -94,6 +104,8 @@ class Projector:
     """Holds the group's row while a page is folded."""
     _worker: Connection | None = None
     _pauses: dict[Build, _Pause] = field(default_factory=dict)
+    _steps: dict[Build, int] = field(default_factory=dict)
+    """How many events a page of a model may have that took too long; of all others `page_events_max`."""
     _memories: dict[Build, Memory] = field(default_factory=dict)
     _forgotten_at: float | None = None
 
@@ -154,19 +166,25 @@ class Projector:
     # The group
 
     def _follow(self) -> bool:
-        with self._connected_group().transaction():
-            held = self._connected_group().execute(
-                in_schema('SELECT FROM "{schema}".live_group FOR UPDATE SKIP LOCKED', self.schema)
-            )
-            if held.fetchone() is None:
-                return False
-            members = self._members()
-            if not members:
-                return False
+        moved: list[bool] = []
+        try:
+            with self._connected_group().transaction():
+                moved += self._advance_group()
+        except _TOOK_TOO_LONG:
+            # Nobody else had the group until now; what its members have folded is theirs.
+            _LOG.warning("the group of read models took longer than a transaction may")
+        return any(moved)
+
+    def _advance_group(self) -> Iterator[bool]:
+        held = self._connected_group().execute(
+            in_schema('SELECT FROM "{schema}".live_group FOR UPDATE SKIP LOCKED', self.schema)
+        )
+        members = self._members() if held.fetchone() is not None else []
+        if members:
             after = min(status.position for status in members)
             page = self.log.page(after, after + self.limits.page_events_max, self._wanted(members))
-            moved = [self._advance(status, partial(page.part, status.position, page.upto)) for status in members]
-            return any(moved)
+            for status in members:
+                yield self._advance(status, partial(page.part, status.position, page.upto))
 
     def _members(self) -> list[BuildStatus]:
         """The live models, but for those that lag by more than a page: they go alone."""
@@ -186,13 +204,17 @@ class Projector:
         pause = self._pauses.get(status.build)
         if pause is not None and time.monotonic() < pause.until:
             return False
-        end = status.position + self.limits.page_events_max
+        step = self._steps.get(status.build, self.limits.page_events_max)
+        end = status.position + step
         # Read once, and only when the build is claimed: another projector may be at it.
         page = cache(partial(self.log.page, status.position, end, self._model(status.build).events))
         moved = self._advance(status, page)
         if moved:
             self._pauses.pop(status.build, None)
-        self._join(status.build)
+            self._steps[status.build] = 2 * step
+        if self._steps.get(status.build, step) >= self.limits.page_events_max:
+            self._steps.pop(status.build, None)
+            self._join(status.build)
         return moved
 
     def _join(self, build: Build) -> None:
@@ -215,7 +237,10 @@ class Projector:
             return page().upto > page().after
         if isinstance(error, _AnotherMovedIt):
             return False
-        if isinstance(error, psycopg.OperationalError):
+        if isinstance(error, _TOOK_TOO_LONG):
+            step = self._steps.get(status.build, self.limits.page_events_max)
+            self._steps[status.build] = max(1, step // _SHRINKING)
+        if isinstance(error, (psycopg.OperationalError, *_TOOK_TOO_LONG)):
             self._try_later(status.build, page(), error)
             return False
         return self._advance_to_error(status, page(), error)
@@ -241,7 +266,7 @@ class Projector:
         except psycopg.InterfaceError:
             raise
         except Exception as error:
-            if connection.closed:
+            if connection.closed and not isinstance(error, _TOOK_TOO_LONG):
                 raise
             return error
         return None

@@ -4,9 +4,11 @@ A *fact* is something that counts of a support case at an instant: a time, a jud
 A *phase* is a time in which a case was active and nothing changed by which it is counted (`domain.case_phases`): of any
 instant it tells which cases were open, who worked on them and since when their customers waited.
 
-Both follow from the whole timeline of a case, and of those that were merged into one with it, as it is known. So each
-event tells the timeline anew, and what has changed is superseded by what follows now: by a message that is recorded
-late, a reopening, a merge. A revised calendar changes the business times of every case that it was assigned to.
+Both follow from the whole timeline of a case, and of those that were merged into one with it, as it is known. So what
+has changed by an event is superseded by what follows now: by a message that is recorded late, a reopening, a merge.
+Of a family only those cases are looked at that see something else of the case than before: the one that it was merged
+into what it leaves, those that were merged into it whether they are answered. So a family costs what its events cost,
+however large it is. A revised calendar changes the business times of every case that it was assigned to.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +16,11 @@ from datetime import datetime
 from typing import Final, Generic
 
 from application.ports import RecordedEvent
-from domain.case_events import CalendarAssigned, CaseId, CaseOpened
+from domain.case_events import AnotherCaseMerged, CaseId, CaseOpened
 from domain.case_facts import CaseFact, case_facts
 from domain.case_figures import Measure
 from domain.case_phases import CasePhase, case_phases
-from domain.case_reading import CaseReader, timelines
+from domain.case_reading import is_opened, timelines
 from domain.case_timeline import THE_BEGINNING, CaseTimeline
 from domain.service_calendar import CalendarDefined, CalendarId, CalendarRevised
 from projections.case_entries import (
@@ -29,7 +31,7 @@ from projections.case_entries import (
     entry_line,
     others,
 )
-from projections.known_cases import Case, Counts, KnownCases, Row
+from projections.known_cases import Case, Counts, KnownCases, Row, Seen
 from projections.read_model import Page, copy_array, copy_id, copy_text
 from projections.reports import Withdrawn
 from projections.support_lines import beginning, fact_lines, phase_lines
@@ -150,15 +152,20 @@ class _Fold:
         return loaded
 
     def _read(self, family: Sequence[Case]) -> Iterator[tuple[Case, CaseTimeline]]:
-        """The timelines of cases that are one, or of one alone, which is gone on with from there."""
-        if len(family) > 1:
-            told = timelines({case.case_id: case.entries for case in family})
+        """The timelines of cases that are one, or of one alone, which are gone on with from there."""
+        if family[0].is_in_circle:
+            for case in family:
+                case.reader = case.line = case.measure = None
+            told = timelines({case.case_id: case.entries for case in sorted(family, key=lambda each: each.case_id)})
             yield from ((case, told[case.case_id]) for case in family if case.case_id in told)
             return
-        (case,) = family
-        if any(type(entry.event) is CaseOpened for entry in case.entries):
-            case.reader, case.measure = CaseReader(case.entries).read({}), None
-            yield case, case.reader.timeline()
+        in_order = family if family[0].family is None else list(family[0].family.in_order())
+        opened = [case for case in in_order if is_opened(case.entries)]
+        for case in opened:
+            case.read()
+        for case in opened:
+            if case.line is not None:
+                yield case, case.told(case.line)
 
     def _measure(self, case: Case, timeline: CaseTimeline) -> Measure:
         if case.measure is not None:
@@ -182,19 +189,49 @@ class _Fold:
         self._entry_lines.append(entry_line(case.case_id, entry))
         if isinstance(event, CaseOpened):
             self._case_lines.append(f"{case.case_id}\t{copy_text(event.case_number)}\t{entry.position}\n")
-        since = None if case.reader is None else case.reader.go_on(entry)
-        if case.reader is None or since is None:
+        if case.is_in_circle:
             self._tell_anew(case.one_with, entry.position)
-        else:
-            self._go_on(case, case.reader, entry, since)
+        elif case.reader is not None or is_opened(case.entries):
+            self._go_on(case, entry)
 
-    def _go_on(self, case: Case, reader: CaseReader, entry: Entry, since: datetime) -> None:
-        """Write down what has changed by an event that came after all others, from an instant on."""
-        if type(entry.event) is CalendarAssigned:
-            case.measure = None
-        timeline = reader.timeline()
-        self._tell_facts(case, timeline, entry.position, since)
-        self._tell_phases(case, timeline, entry.position, case.phases_since(since))
+    def _go_on(self, case: Case, entry: Entry) -> None:
+        """Write down what has changed by an event: of its case, and of those of its family that see it."""
+        before = case.seen() if case.family else Seen()
+        left = self._known[entry.event.case_id].left if type(entry.event) is AnotherCaseMerged else None
+        since = case.go_on(entry, left)
+        self._tell(case, entry.position, since)
+        if case.family is not None:
+            self._spread(case, before, entry.position, is_late=since is None)
+
+    def _tell(self, case: Case, position: int, since: datetime | None = None) -> None:
+        """Write down what has changed of a case that has been read, from an instant on."""
+        if case.line is None:
+            return
+        timeline = case.told(case.line)
+        case.beginning = case.beginning or beginning(case.case_id, timeline)
+        if since is None or timeline.merged_into is not None:
+            # What a merged case waits for elsewhere, is told as a whole.
+            self._tell_facts(case, timeline, position, THE_BEGINNING)
+            self._tell_phases(case, timeline, position, 0)
+        else:
+            self._tell_facts(case, timeline, position, since)
+            self._tell_phases(case, timeline, position, case.phases_since(since))
+
+    def _spread(self, case: Case, before: Seen, position: int, *, is_late: bool) -> None:
+        """Write down what has changed of others, because they see something else of this case than before."""
+        changed = [(case, before)]
+        while changed:
+            one, seen = changed.pop()
+            now = one.seen()
+            if now[1:] != seen[1:]:
+                for waiting in one.waiting(with_answered=is_late):
+                    self._tell(waiting, position)
+            if now.left != seen.left:
+                for taker in one.taken_by.values():
+                    if taker.reader is not None:
+                        changed.append((taker, taker.seen()))
+                        taker.read()
+                        self._tell(taker, position)
 
     def _tell_anew(self, family: Sequence[Case], position: int) -> None:
         """Write down what has changed of cases whose timelines are read from the beginning."""

@@ -236,6 +236,68 @@ def test_a_transaction_that_the_server_has_given_up_is_begun_again(
     assert positions(databases, "counted") == [1, 2, 3, 4, 5, 6, 7]
 
 
+class SlowAtLength(Counted):
+    """Takes longer than a transaction may be idle, where a page has more than two events."""
+
+    def __init__(self, administrator: psycopg.Connection, name: str = "slow") -> None:
+        super().__init__(name)
+        self.administrator = administrator
+        self.given_up = 0
+
+    def fold(self, page: Page) -> None:
+        """See `ReadModel.fold`."""
+        if page.upto - page.after > 2:
+            self.given_up += 1
+            eventually(lambda: not _is_connected(self.administrator, page.connection.info.backend_pid))
+        super().fold(page)
+
+
+def _is_connected(administrator: psycopg.Connection, pid: int) -> bool:
+    row = administrator.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
+    return row is not None and row[0] > 0
+
+
+def impatient(following: Projector) -> Projector:
+    """With a server that gives up a transaction that is idle for a tenth of a second."""
+    options = conninfo_to_dict(following.conninfo)["options"]
+    following.conninfo = make_conninfo(
+        following.conninfo, options=f"{options} -c idle_in_transaction_session_timeout=100"
+    )
+    return following
+
+
+def test_a_page_that_takes_too_long_is_taken_in_smaller_steps_and_others_go_on(
+    databases: Databases, superuser: str, make: Make, trade: Trade
+) -> None:
+    with psycopg.connect(superuser, autocommit=True) as administrator:
+        slow, quick = SlowAtLength(administrator), Counted("quick")
+        following = impatient(make(trade.log, slow, quick, pause_seconds_min=3600.0, pause_seconds_max=3600.0))
+        following.start()
+        following.step()
+        status = of(following, "slow")
+        assert (status.state, status.error, status.error_position) == (
+            "catching_up",
+            "IdleInTransactionSessionTimeout",
+            1,
+        )
+        assert positions(databases, "slow") == []
+        assert (of(following, "quick").state, of(following, "quick").position) == ("live", 7)
+        again = impatient(make(trade.log, slow, quick, page_events_max=4))
+        eventually(lambda: not again.step() and of(again, "slow").position == trade.log.head())
+    assert slow.given_up >= 2
+    assert positions(databases, "slow") == positions(databases, "quick") == [1, 2, 3, 4, 5, 6, 7]
+    assert [(each.state, each.error, each.position) for each in again.status()] == [("live", None, 7)] * 2
+
+
+def test_a_rebuild_goes_on_in_smaller_steps_too(superuser: str, make: Make, trade: Trade) -> None:
+    with psycopg.connect(superuser, autocommit=True) as administrator:
+        slow = SlowAtLength(administrator, "counted")
+        follow(make(trade.log, slow, page_events_max=2))
+        impatient(following := make(trade.log, slow, page_events_max=7)).rebuild("counted", untold)
+    assert slow.given_up >= 1
+    assert [(each.build.build, each.position) for each in following.status() if each.serving] == [(2, 7)]
+
+
 def _projectors(administrator: psycopg.Connection) -> int:
     """How many connections of projectors there are."""
     row = administrator.execute(

@@ -188,6 +188,26 @@ class Support:
         return MessageId(UUID(int=self.messages))
 
 
+def random_families(seed: int, cases: int = 7, events: int = 60) -> Support:
+    """The same, but each case is merged once at most, and none comes back to itself, as the rules of cases want it."""
+    dice, made = Random(seed), Support().begun()  # noqa: S311 - it decides what happens in a test
+    made.live(dice, cases, 0)
+    goes_on_in: dict[CaseId, CaseId] = {}
+    at = monday(9)
+    for _ in range(events):
+        at += timedelta(minutes=dice.randrange(0, 2 * _DAYS * 24 * 60 // events))
+        when = at - timedelta(minutes=dice.choice((0, 0, 0, 0, 0, 5, 600)))
+        case_id, into = dice.choice(made.cases), dice.choice(made.cases)
+        if dice.random() < 0.2 and case_id != into and not {case_id, into} & goes_on_in.keys():
+            goes_on_in[case_id] = into
+            made.tell(case_id, CaseMergedInto(at=when, into_id=into))
+            made.tell(into, (AnotherCaseMerged(case_id=case_id), when))
+        else:
+            kinds = dice.choices((_TALK, _STATES, _REST, _ENDS), (12, 6, 2, 0.2))[0]
+            made._tell_at(dice, case_id, dice.choice(kinds), when)  # noqa: SLF001 - it is one of its kind
+    return made
+
+
 def random_support(seed: int, cases: int = 5, events: int = 60) -> Support:
     """A log in which much happens; the same for the same seed."""
     return Support().begun().live(Random(seed), cases, events)  # noqa: S311 - it decides what happens in a test
@@ -251,18 +271,26 @@ def expected(log: LogOf, position: int) -> Iterator[Told]:
         else:
             entry = Entry(event, recorded.occurred_at, recorded.position)
             entries.setdefault(CaseId(recorded.stream_id), []).append(entry)
+    known: dict[CaseId, CaseTimeline] = {}
     for case_id in entries:
-        family = _family(case_id, entries)
-        timeline = timelines({each: entries[each] for each in family if each in entries})[case_id]
+        if case_id not in known:
+            family = _family(case_id, entries)
+            known |= timelines({each: entries[each] for each in family if each in entries})
+        timeline = known[case_id]
         schedules: Mapping[CalendarId, Schedule] = calendars.schedules(each for _, each in timeline.calendars)
         facts = set(case_facts(timeline, Measure(timeline, schedules)))
         yield Told(case_id, timeline, facts, case_phases(timeline))
 
 
 def _family(case_id: CaseId, entries: Mapping[CaseId, list[Entry]]) -> set[CaseId]:
-    family, found = set[CaseId](), {case_id}
-    while found - family:
+    linked: dict[CaseId, set[CaseId]] = {}
+    for each, told in entries.items():
+        for other in others(told):
+            linked.setdefault(each, set()).add(other)
+            linked.setdefault(other, set()).add(each)
+    family, ahead = {case_id}, [case_id]
+    while ahead:
+        found = linked.get(ahead.pop(), set()) - family
         family |= found
-        said = [(each, other) for each, told in entries.items() for other in others(told)]
-        found = {member for pair in said if family & {*pair} for member in pair}
+        ahead += found
     return family

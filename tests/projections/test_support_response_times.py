@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from domain.case_events import CaseId
+from domain.case_events import AnotherCaseMerged, CaseId, CaseMergedInto, MessageId
 from domain.case_facts import TIMES_OF, CaseFact
 from domain.case_figures import OTHER_RULES, Time
 from domain.case_phases import Clock
+from domain.case_reading import CaseReader
+from domain.case_timeline import CaseTimeline
 from domain.working_hours import WorkingHours
 from projections import REPORTS
 from projections.case_entries import CalendarIsUnknown
@@ -23,9 +26,21 @@ from projections.reports import Parameters, Report
 from projections.support_response_times import NAME, SupportResponseTimes
 from projections.support_tables import BUCKETED, FACT_COLUMNS, NO_BUCKET, NOBODY, NONE, TABLES, bucket
 from tests.colleagues import BERLIN_OFFICE_IN_2026
-from tests.complaints import ACME_COMPLAINED, CLOSED, CLUMPS, KATHERINE_REPLIED, REOPENED, RESOLVED, monday
+from tests.complaints import (
+    ACME_COMPLAINED,
+    CLOSED,
+    CLUMPS,
+    GRACE_WROTE,
+    HELD,
+    KATHERINE_ASSIGNED,
+    KATHERINE_REPLIED,
+    REOPENED,
+    RESOLVED,
+    RESUMED,
+    monday,
+)
 from tests.projections.logs import Folded, LogOf
-from tests.projections.support import Support, Told, expected, random_support
+from tests.projections.support import Support, Told, expected, random_families, random_support
 
 OF_SUPPORT = [report for report in REPORTS if report.definition.model == NAME]
 
@@ -120,12 +135,90 @@ def test_every_fact_and_phase_at_every_position_is_what_the_events_up_to_there_s
     assert is_what_the_events_say(support, log)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_so_it_is_of_families_in_which_no_case_comes_back_to_itself(support: Folded, seed: int) -> None:
+    """Of these only what an event changes is looked at."""
+    made = random_families(seed)
+    if seed % 3 == 0:
+        made.revise(BERLIN_OFFICE_IN_2026, monday(0), None)
+    support.fold(made.log, page_size=9)
+    assert is_what_the_events_say(support, made.log)
+
+
+class Merges(StrEnum):
+    """How cases become one."""
+
+    INTO_ONE = "into one"
+    IN_A_CHAIN = "in a chain"
+
+
+def large_family(how: Merges, count: int) -> Support:
+    """So many unanswered cases that are merged, then talk and states in the last one, and the reply to all."""
+    made = Support().begun()
+    ids = [CaseId(UUID(int=0xFA000000 + number)) for number in range(count + 1)]
+    for number, case_id in enumerate(ids):
+        made.tell(case_id, replace(ACME_COMPLAINED, case_number=f"T-{number}", message_id=MessageId(UUID(int=number))))
+    at = monday(10)
+    for number, case_id in enumerate(ids[:-1]):
+        at += timedelta(seconds=1)
+        into = ids[-1] if how is Merges.INTO_ONE else ids[number + 1]
+        made.tell(case_id, CaseMergedInto(at=at, into_id=into))
+        made.tell(into, (AnotherCaseMerged(case_id=case_id), at))
+    for event in (KATHERINE_ASSIGNED, HELD, RESUMED, KATHERINE_REPLIED, GRACE_WROTE, KATHERINE_REPLIED, RESOLVED):
+        at += timedelta(minutes=1)
+        made.tell(ids[-1], replace(event, at=at))
+    return made
+
+
+class Work:
+    """Counts what is read and measured of cases while they are folded."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.entries = self.timelines = 0
+        tell, timeline = CaseReader._tell, CaseReader.timeline  # noqa: SLF001 - it is counted, not used
+
+        def counted_tell(reader: CaseReader, *said: Any) -> None:
+            self.entries += 1
+            tell(reader, *said)
+
+        def counted_timeline(reader: CaseReader) -> CaseTimeline:
+            self.timelines += 1
+            return timeline(reader)
+
+        patch.setattr(CaseReader, "_tell", counted_tell)
+        patch.setattr(CaseReader, "timeline", counted_timeline)
+
+
+@pytest.mark.parametrize(("how", "count"), [(Merges.INTO_ONE, 450), (Merges.IN_A_CHAIN, 300)])
+def test_a_large_family_costs_what_its_events_cost(
+    support: Folded, monkeypatch: pytest.MonkeyPatch, how: Merges, count: int
+) -> None:
+    work, made = Work(monkeypatch), Support()
+    costs = []
+    for size in (count // 2, count):
+        made = large_family(how, size)
+        with support.afresh():
+            work.entries = work.timelines = 0
+            support.fold(made.log, page_size=100)
+            costs.append((work.entries, work.timelines))
+            assert holds_at(support, made.log, made.log.head())
+    (entries, timelines_told), (twice_the_entries, twice_the_timelines) = costs
+    assert twice_the_entries <= 2.1 * entries
+    assert twice_the_timelines <= 2.1 * timelines_told
+    # Each event is read once or twice, and not once for each case.
+    assert twice_the_entries <= 3 * made.log.head()
+
+
 def is_what_the_events_say(support: Folded, log: LogOf) -> bool:
     """Whether the tables tell at every position what follows from the events up to there."""
-    for position in range(1, log.head() + 1):
-        told = list(expected(log, position))
-        assert facts_at(support, position) == set().union(*(facts_of(each) for each in told))
-        assert phases_at(support, position) == set().union(*(phases_of(each) for each in told))
+    return all(holds_at(support, log, position) for position in range(1, log.head() + 1))
+
+
+def holds_at(support: Folded, log: LogOf, position: int) -> bool:
+    """Whether they tell so at one position."""
+    told = list(expected(log, position))
+    assert facts_at(support, position) == set().union(*(facts_of(each) for each in told))
+    assert phases_at(support, position) == set().union(*(phases_of(each) for each in told))
     return True
 
 
