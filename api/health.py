@@ -85,8 +85,8 @@ class HealthRoutes:
             path="/readyz",
             tag="health",
             summary="Ask whether requests should be sent here",
-            description="`log` and `read_models` can be asked; `disk` says no for half a minute after a command could "
-            "not be recorded for want of room, unless another one was.",
+            description="Whether the log and the read models can be asked; and for half a minute after a command could "
+            "not be recorded for want of room, the check of the disk says no, unless another one was recorded.",
             roles=EVERYONE,
             handler=self._ready,
             answers={

@@ -28,8 +28,8 @@ table below says who may do what, and nothing else is allowed. A revoked key sto
 * `If-Match` with an ETag (`"3-<epoch>"`, or `"3"` as of the current epoch) lets the command through only at that
   version of that [epoch](../how-to/follow-the-log.md#when-the-log-was-restored). `Correlation-Id` and `Causation-Id`
   are UUIDs; without the first, the trace id of `traceparent` stands in. `On-Behalf-Of` is a pseudonymous id.
-* HTTP/1.1 with one `Host`, and a body with its length or in chunks: another transfer coding gets 501. `Upgrade` is
-  ignored, and what stands behind a body in chunks (trailers) is no header.
+* HTTP/1.1 with one `Host`, and a body with its length or in chunks: another transfer coding below the chunks gets
+  501. `Upgrade` is ignored, and what stands behind a body in chunks (trailers) is no header.
 * Every command may carry `occurred_at`, `reason`, `source`, `source_recorded_at` and `dry_run`. Amounts are decimals
   as text, instants name their offset, days and instants are of the years 1900 to 2199, unknown fields are refused.
 * A body is nested at most 20 deep and has at most 40,000 values, an object of it at most 100 members; how long each

@@ -259,6 +259,8 @@ class ReportRoutes:
 
     async def _rows(self, answer: ReportAnswer, question: Asked) -> int:
         """How many rows there are in all, at the position of one page of them."""
+        if answer.rows_in_all is not None:
+            return answer.rows_in_all
         if answer.next_cursor is None and "cursor" not in question.parameters:
             return len(answer.rows)
         others = {name: values for name, values in question.parameters.items() if name != "cursor"}

@@ -151,10 +151,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError(message)
         codings = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
         names = [each.strip() for each in codings.split(b",") if each.strip()]
-        is_known = {*names} <= {b"chunked"}
-        if not is_known:
+        if names[-1:] == [b"chunked"] and {*names} != {b"chunked"}:
             self._refuse(TRANSFER_CODING_UNKNOWN)
-        if not is_known or len(names) > 1 or (names and version != "1.1"):
+        if names and (names != [b"chunked"] or version != "1.1"):
             message = "a body is cut into chunks once"
             raise ValueError(message)
 

@@ -158,6 +158,8 @@ class ReportAnswer:
     excluded: Mapping[str, int] = field(default_factory=dict)
     """How many facts some measure could not use, by reason."""
     next_cursor: str | None = None
+    rows_in_all: int | None = None
+    """How many rows there are on all pages, where that is known without asking for them."""
 
     def document(self) -> Mapping[str, object]:
         """The answer as JSON values."""

@@ -109,12 +109,14 @@ class WaitingNowReport:
         await ask_alone(snapshot)
         found = await _waiting(snapshot, selection, limit, last)
         rows = await _rows(snapshot, found[:limit], selection.as_of)
+        waiting = await _count(snapshot, selection)
         return ReportAnswer(
             definition=self.definition,
             position=snapshot.position,
             question=asked,
             basis="cases that were open at valid_at",
-            n=await _count(snapshot, selection),
+            n=waiting,
+            rows_in_all=waiting,
             columns=tuple(word.name for word in _COLUMNS),
             rows=rows,
             next_cursor=next_cursor(snapshot, asked, [(each.since.isoformat(), each.case_id) for each in found], limit),

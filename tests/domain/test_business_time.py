@@ -806,7 +806,7 @@ def test_of_a_century_only_both_ends_are_built_and_little_is_kept(count: int, mo
     assert time_worked == pytest.approx(whole * count * (86_400 // count // 2) / 86_400, rel=1e-4)
     # Two ends of four weeks, and in each year the dates around two clock changes; not all 46,000 dates.
     assert len(built) <= 2 * 30 + 127 * 2 * 3
-    assert clock_module._TABLES.weight - before <= 2 * (29 * count + 10)  # noqa: SLF001 - as above
+    assert clock_module._TABLES.weight - before <= 2 * (29 * count + 10)  # noqa: SLF001 - what is kept is no matter of its users
     assert schedule.working_time(*A_CENTURY) == time_worked
 
 
