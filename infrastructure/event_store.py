@@ -180,9 +180,11 @@ class PostgresEventLog(LogReader):
         base = known[batch[0].key].first_position - 1
         if known[batch[-1].key].last_position != base + size:
             return None
-        if size == 0:
-            return Stored(base, batch[0].metadata.received_at)  # there is no event that it would be the time of
-        rows = await self.fetch("SELECT recorded_at FROM {schema}.events WHERE position = %s", (base + 1,))
+        # Where nothing was recorded, there is no event that this would be the time of.
+        rows = await self.fetch(
+            "SELECT coalesce((SELECT recorded_at FROM {schema}.events WHERE position = %s), clock_timestamp())",
+            (base + 1,),
+        )
         return Stored(base, rows[0][0])
 
     def _wake_followers(self) -> None:

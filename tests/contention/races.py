@@ -55,6 +55,7 @@ from tests.contention.situations import (
     substitute,
     successor,
     team,
+    the_same_and_a_case_that_waits_for_the_customer,
     three_products,
     two_cases,
     two_invoices,
@@ -99,6 +100,14 @@ def message_goes_on_where_it_can(sides: Sequence[Told]) -> bool:
         return False
     is_before = message.positions[0] < end.positions[0]
     return is_before == ("support-case.customer-message-received" in message.types)
+
+
+def wakes_unless_answered(sides: Sequence[Told]) -> bool:
+    """Both always happen, and the case that waited is open again only where the merge came before the reply."""
+    merge, reply = sides
+    if not (merge.is_recorded and reply.is_recorded):
+        return False
+    return (merge.positions[0] < reply.positions[0]) == ("support-case.resumed" in merge.types)
 
 
 @dataclass(frozen=True)
@@ -197,6 +206,15 @@ RULES: Mapping[str, Race] = {
         ),
         an_answered_case_with_an_unanswered_one_merged_into_it,
         first_too_early,
+    ),
+    "a case is merged into one that waits, and the customer is answered in one that was merged into the first": Race(
+        lambda n: (
+            (MergeCase(into=f"number:{n}c"), f"number:{n}b"),
+            (SendPublicReply(text="It is the humidity.", occurred_at=TEN), f"number:{n}a"),
+        ),
+        the_same_and_a_case_that_waits_for_the_customer,
+        wakes_unless_answered,
+        first_has_a_choice=False,
     ),
     "a message to a merged case, and the other case is closed": Race(
         lambda n: ((MESSAGE, f"number:{n}a"), (CloseCase(), f"number:{n}b")),

@@ -9,7 +9,14 @@ from application.products import DeclareSubstitute, DeclareSuccessor, Discontinu
 from application.sales_documents import CreditInvoice, CreditLine, CreditNoteLine, PostAdjustment, PostCreditNote
 from application.service_calendars import DefineCalendar, Hours
 from application.staff import DefineTeam, RegisterStaff
-from application.support_cases import CloseCase, MergeCase, OpenCase, ReceiveCustomerMessage, SendPublicReply
+from application.support_cases import (
+    CloseCase,
+    MergeCase,
+    OpenCase,
+    ReceiveCustomerMessage,
+    SendPublicReply,
+    WaitForCustomer,
+)
 from domain.case_events import ActorClass, CaseKind
 from domain.customer import Channel, Department
 from domain.product import SubstituteDirection
@@ -167,6 +174,15 @@ def a_case_of_one_of_two_customers(n: str) -> list[Asked]:
         *two_customers(n),
         (case(f"{n}a", customer=f"number:{n}a"), None),
         (case(f"{n}b", customer=f"number:{n}a"), None),
+    ]
+
+
+def the_same_and_a_case_that_waits_for_the_customer(n: str) -> list[Asked]:
+    return [
+        *an_answered_case_with_an_unanswered_one_merged_into_it(n),
+        (case(f"{n}c", occurred_at=NINE), None),
+        (SendPublicReply(text="It is the humidity.", occurred_at=NINE), f"number:{n}c"),
+        (WaitForCustomer(occurred_at=NINE), f"number:{n}c"),
     ]
 
 

@@ -50,6 +50,7 @@ _GOOD = {
     "year": 2026,
     "to_year": 2027,
     "subdivision": "BE",
+    "after": 0,
     "limit": 10,
     "wait": "0s",
 }

@@ -72,6 +72,19 @@ async def test_it_ends_with_its_connection(log_in_postgres: InPostgres) -> None:
 
 
 @asynchronous
+async def test_who_loses_the_connection_before_goes_on_without(log_in_postgres: InPostgres) -> None:
+    async with log_in_postgres.open() as log:
+        assert isinstance(await log.append([_registration("C-1001")]), Appended)
+        with psycopg.connect(log_in_postgres.databases.service) as killer:
+            killer.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND query LIKE '%append(%'"
+            )
+        async with log.alone():
+            assert isinstance(await log.append([_registration("C-1002")]), Appended)
+
+
+@asynchronous
 async def test_who_stands_still_with_it_is_sent_away(log_in_postgres: InPostgres) -> None:
     limits = StoreLimits(alone_seconds_max=0.1)
     async with log_in_postgres.open(limits=limits) as log, log_in_postgres.open() as another:

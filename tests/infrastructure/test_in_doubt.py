@@ -141,6 +141,19 @@ async def test_a_connection_that_is_cut_doubles_nothing(
         await assert_stored_once(log, sent, answered)
 
 
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+@asynchronous
+async def test_a_command_that_changed_nothing_is_remembered_once_too(
+    log_in_postgres: InPostgres, administrator: str, cut: Callable[[Proxy], None]
+) -> None:
+    async with behind_a_proxy(log_in_postgres) as (log, proxy), watching(administrator) as watch:
+        cut(proxy)
+        sent = [decision(ACME, 1)]
+        assert await log.append(sent) == Appended(((),), 1)
+        await until(watch.nobody_is_left)
+        await assert_stored_once(log, sent, [])
+
+
 @pytest.mark.parametrize("waiting", [2, 1], ids=["backend at work", "backend told"])
 @asynchronous
 async def test_a_connection_that_is_cut_while_its_backend_waits_for_the_head_row_doubles_nothing(

@@ -28,6 +28,7 @@ from projections.read_model import (
     copy_text,
 )
 from projections.reports import ReportNotFound
+from projections.revenue_statistics import VERSION
 from tests.projections.logs import SCHEMA, ask, ask_report, asked, project, projector
 from tests.projections.trade import Trade
 
@@ -145,7 +146,7 @@ def test_the_reader_can_change_nothing(databases: Databases) -> None:
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         ask(databases, lambda models: models.read(REVENUE, question))
     with psycopg.connect(databases.reader) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.execute(f"DELETE FROM {SCHEMA}.{REVENUE}_v1_facts".encode())
+        reader.execute(f"DELETE FROM {SCHEMA}.{REVENUE}_v{VERSION}_facts".encode())
 
 
 @pytest.mark.usefixtures("trade")

@@ -501,12 +501,14 @@ def test_a_whole_life_is_told_as_the_reference_says(support: Folded) -> None:
 def test_months_are_those_of_the_zone_that_is_asked_for(support: Folded) -> None:
     late = datetime(2026, 6, 30, 22, 30, tzinfo=UTC)
     position = by_hand(support, (CLUMPS, [ACME_COMPLAINED, replace(RESOLVED, at=late)]))
+    later = {"valid_at": [(late + timedelta(days=1)).isoformat()]}
     months = {
-        zone: row_of(support, position, "first_resolution", by=["month"], tz=[zone])["month"]
+        zone: row_of(support, position, "first_resolution", by=["month"], tz=[zone], **later)["month"]
         for zone in ("UTC", "Europe/Berlin")
     }
     assert months == {"UTC": "2026-06", "Europe/Berlin": "2026-07"}
-    assert row_of(support, position, "first_resolution", by=["month"])["month"] == "2026-07", "that of the tenant"
+    of_tenant = row_of(support, position, "first_resolution", by=["month"], **later)["month"]
+    assert of_tenant == "2026-07"
 
 
 # Outcomes and satisfaction

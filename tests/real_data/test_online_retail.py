@@ -152,7 +152,7 @@ def kill_half_way(service: Serving, file: Path, key: str) -> None:
         position = 0
         while position <= KILLED_AT_POSITION:
             assert half.poll() is None, "the import has ended before it could be killed"
-            feed = auditor.get("/v1/events", params={"after": KILLED_AT_POSITION, "limit": 1, "wait": "10s"})
+            feed = auditor.get("/v1/events", params={"after": position, "limit": 1_000, "wait": "10s"})
             position = feed.raise_for_status().json()["position"]
         half.send_signal(signal.SIGKILL)
         assert half.wait() == -signal.SIGKILL

@@ -103,7 +103,9 @@ def test_statistics_show_no_bytes_before_and_after_an_upgrade(
     canaries = _fill(connection)
     connection.execute("ANALYZE")
     assert len(_found(connection, canaries)) > len(canaries) / 2  # or the search finds nothing anyway
-    tables = connection.execute("SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY 1").fetchall()
+    tables = connection.execute(
+        "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY 1, 2"
+    ).fetchall()
 
     prepare(superuser, load_passwords(tenant.data, LOGIN_ROLES), tenant, upto=BEFORE_IT_WAS_MENDED + 1)
     assert _found(connection, canaries) == set()
@@ -114,7 +116,7 @@ def test_statistics_show_no_bytes_before_and_after_an_upgrade(
             assert _found(other, canaries, views=("pg_stats", "pg_stats_ext", "pg_stats_ext_exprs")) == set()
     assert (
         tables
-        == connection.execute("SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY 1").fetchall()
+        == connection.execute("SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY 1, 2").fetchall()
     ), "a table was rewritten"
 
 
