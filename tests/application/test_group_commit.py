@@ -711,11 +711,11 @@ async def test_a_free_text_is_recorded_as_it_was_said() -> None:
     log = WatchedLog()
     async with writing(log) as writer:
         customer = await acme(writer)
-        answer = await writer.submit(submission(talk(summary="Grüße,\n\t“Ada” 🍞"), customer))
+        answer = await writer.submit(submission(talk(summary="Grüße,\n\t“Ada Lovelace” 🍞"), customer))
         (event,) = await log.events(answer.position, answer.position)
         assert isinstance(event.event, InteractionRecorded)
-        assert event.event.summary == "Grüße,\n\t“Ada” 🍞"
-        assert b"Ada" not in event.body
+        assert event.event.summary == "Grüße,\n\t“Ada Lovelace” 🍞"
+        assert b"Lovelace" not in event.body
 
 
 def test_a_claim_is_what_it_names() -> None:
