@@ -177,18 +177,18 @@ def a_case_of_one_of_two_customers(n: str) -> list[Asked]:
     ]
 
 
-def the_same_and_a_case_that_waits_for_the_customer(n: str) -> list[Asked]:
-    return [
-        *an_answered_case_with_an_unanswered_one_merged_into_it(n),
-        (case(f"{n}c", occurred_at=NINE), None),
-        (SendPublicReply(text="It is the humidity.", occurred_at=NINE), f"number:{n}c"),
-        (WaitForCustomer(occurred_at=NINE), f"number:{n}c"),
-    ]
-
-
 def an_answered_case_with_an_unanswered_one_merged_into_it(n: str) -> list[Asked]:
     return [
         *((case(f"{n}{which}", occurred_at=NINE), None) for which in "ab"),
         (SendPublicReply(text="It is the humidity.", occurred_at=NINE), f"number:{n}b"),
         (MergeCase(into=f"number:{n}b", occurred_at=ELEVEN), f"number:{n}a"),
+    ]
+
+
+def one_merged_into_an_answered_case_and_another_that_waits(n: str) -> list[Asked]:
+    return [
+        *an_answered_case_with_an_unanswered_one_merged_into_it(n),
+        (case(f"{n}c", occurred_at=NINE), None),
+        (SendPublicReply(text="It is the humidity.", occurred_at=NINE), f"number:{n}c"),
+        (WaitForCustomer(occurred_at=NINE), f"number:{n}c"),
     ]
